@@ -50,6 +50,8 @@ export function issueCertificate(directory: string, dnsNames: readonly string[])
   leaf.setExtensions([
     { name: 'subjectAltName', altNames: dnsNames.map(value => ({ type: 2, value })) },
     { name: 'extKeyUsage', serverAuth: true },
+    { name: 'subjectKeyIdentifier' },
+    { name: 'authorityKeyIdentifier', keyIdentifier: root.generateSubjectKeyIdentifier().getBytes() },
   ])
   leaf.sign(rootKeys.key, forge.md.sha256.create())
 
