@@ -1,0 +1,230 @@
+// The configuration is read whole or refused whole, and a refusal names every fault with what would be right.
+import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import type { Config, Role } from '../../src/config/config.ts'
+import { renderFaults } from '../../src/config/fault.ts'
+import { loadConfig } from '../../src/config/load-config.ts'
+import { makePepperFile, readPepper } from '../../src/config/pepper-file.ts'
+import type { Environment } from '../../src/config/read-environment.ts'
+
+let cwd = ''
+beforeEach(() => {
+  cwd = mkdtempSync(join(tmpdir(), 'gwc-'))
+})
+afterEach(() => {
+  rmSync(cwd, { recursive: true })
+})
+
+function load(environment: Environment, role: Role = 'serve', yaml?: string) {
+  if (yaml !== undefined) writeFileSync(join(cwd, 'gatewarden.yaml'), yaml)
+  return loadConfig({ role, environment, cwd })
+}
+
+function config(environment: Environment, role: Role = 'serve', yaml?: string): Config {
+  const result = load(environment, role, yaml)
+  if (!result.ok) throw new Error(renderFaults(result.faults))
+  return result.config
+}
+
+function faults(environment: Environment, role: Role = 'serve', yaml?: string): string {
+  const result = load(environment, role, yaml)
+  return result.ok ? 'no fault' : renderFaults(result.faults)
+}
+
+const checkEnvironment = {
+  DATABASE_URL: 'postgres://gw@db/gw',
+  GATEWARDEN_PEPPERS: 'p1=/run/p1',
+  GATEWARDEN_CLIENT_ADDRESS_MODE: 'source-address',
+}
+
+describe('defaults', () => {
+  it('serve needs no setting at all', () => {
+    const found = config({ PATH: '/bin', HOME: '/' })
+    expect(found.check.listen).toEqual([`unix:${cwd}/.gatewarden/check.sock`, '127.0.0.1:9001'])
+    expect(found.clientAddress).toEqual({ mode: 'grpc-metadata' })
+    expect(found.database.url).toBeNull()
+    expect(found.admin.listen).toBe('127.0.0.1:9002')
+    expect(found.profiles.dir).toBeNull()
+    expect(Object.isFrozen(found.check.listen)).toBe(true)
+  })
+
+  it('./profiles is taken where it exists', () => {
+    mkdirSync(join(cwd, 'profiles'))
+    expect(config({}).profiles.dir).toBe(join(cwd, 'profiles'))
+  })
+
+  it('check without its needs ends with each of them named, and the five modes with when to take which', () => {
+    const text = faults({}, 'check')
+    expect(text).toContain('configuration: 3 faults')
+    expect(text).toContain('client_address.mode (GATEWARDEN_CLIENT_ADDRESS_MODE): found nothing')
+    for (const mode of ['grpc-metadata', 'trusted-header', 'xff-hops', 'xff-trusted-cidrs', 'source-address']) {
+      expect(text).toMatch(new RegExp(`^    ${mode} `, 'm'))
+    }
+    expect(text).toContain('database.url (DATABASE_URL)')
+    expect(text).toContain('peppers (GATEWARDEN_PEPPERS)')
+  })
+})
+
+describe('sources', () => {
+  it('environment variables win over the file', () => {
+    const yaml = 'log: {level: debug}\nadmin: {listen: "127.0.0.1:1"}\n'
+    const found = config({ GATEWARDEN_ADMIN_LISTEN: '127.0.0.1:2' }, 'serve', yaml)
+    expect(found.admin.listen).toBe('127.0.0.1:2')
+    expect(found.log.level).toBe('debug')
+  })
+
+  it('lists are separated by commas, members of objects have names of their own', () => {
+    const found = config({
+      ...checkEnvironment,
+      GATEWARDEN_CHECK_LISTEN: 'unix:/run/gw/check.sock, [::1]:9001',
+      GATEWARDEN_PEPPERS: 'p2=/run/p2,p1=rel/p1',
+      GATEWARDEN_CLIENT_ADDRESS_MODE: 'xff-hops',
+      GATEWARDEN_CLIENT_ADDRESS_HOPS: '2',
+      GATEWARDEN_CLIENT_ADDRESS_APPENDED: 'false',
+    })
+    expect(found.check.listen).toEqual(['unix:/run/gw/check.sock', '[::1]:9001'])
+    expect(found.peppers).toEqual([
+      { id: 'p2', file: '/run/p2' },
+      { id: 'p1', file: join(cwd, 'rel/p1') },
+    ])
+    expect(found.clientAddress).toEqual({ mode: 'xff-hops', hops: 2, appended: false })
+  })
+
+  it('a secret comes from the file that _FILE names, without its line end', () => {
+    writeFileSync(join(cwd, 'url'), 'postgres://gw:pw@db/gw\n')
+    expect(config({ DATABASE_URL_FILE: 'url' }).database.url).toBe('postgres://gw:pw@db/gw')
+    expect(faults({ DATABASE_URL_FILE: 'missing' })).toContain(
+      'DATABASE_URL_FILE: found "missing", which cannot be read (ENOENT)',
+    )
+  })
+
+  it('one setting given under two names is a fault', () => {
+    expect(faults({ DATABASE_URL: 'postgres://a/', GATEWARDEN_DATABASE_URL: 'postgres://b/' })).toContain(
+      'DATABASE_URL and GATEWARDEN_DATABASE_URL: found the same setting more than once',
+    )
+  })
+
+  it('a settings file that was asked for must exist', () => {
+    const result = loadConfig({ role: 'serve', environment: {}, cwd, file: 'other.yaml' })
+    expect(result.ok ? '' : renderFaults(result.faults)).toContain(
+      'other.yaml: found a file that cannot be read (ENOENT)',
+    )
+  })
+
+  it('what this version does not read yet is accepted and said', () => {
+    const result = load({ REDIS_URL: 'redis://cache' })
+    expect(result.ok && result.warnings).toEqual(['REDIS_URL is set, but this version does not use redis.url yet'])
+  })
+})
+
+describe('faults', () => {
+  it('all are reported at once, with name, found and accepted', () => {
+    const yaml = 'log:\n  level: loud\nchekc: {listen: [x]}\nadmin:\n  listen: nowhere\n'
+    const text = faults({ GATEWARDEN_CHECK_WORKERS: '0', GATEWARDEN_LOGLEVEL: 'info' }, 'serve', yaml)
+    expect(text).toContain('configuration: 5 faults')
+    expect(text).toContain('gatewarden.yaml:2:3 log.level: found "loud"; accepted: debug, info, warn or error')
+    expect(text).toContain('gatewarden.yaml:3:1 chekc: found a name that is no setting')
+    expect(text).toContain('gatewarden.yaml:5:3 admin.listen: found "nowhere"; accepted: host:port')
+    expect(text).toContain('GATEWARDEN_CHECK_WORKERS: found 0; accepted: 1 ')
+    expect(text).toContain(
+      'GATEWARDEN_LOGLEVEL: found a name that is no setting; accepted: a known variable; did you mean GATEWARDEN_LOG_LEVEL?',
+    )
+  })
+
+  it.each([
+    ['a: &x {b: 1}\nlog: *x', 'gatewarden.yaml:2:6: found the alias *x'],
+    ['log: {level: info}\nlog: {level: warn}', 'gatewarden.yaml:2:1: found Map keys must be unique'],
+    ['- log', 'gatewarden.yaml:1:1: found ["log"]; accepted: an object of settings'],
+    ['log: info', 'log: found "info"; accepted: an object: log.level'],
+    ['log: {level: !!binary aGk=}', 'gatewarden.yaml:1:14: found Unresolved tag'],
+    ['log: {level: [unclosed', 'gatewarden.yaml:'],
+    ['x'.repeat(70_000), 'found 70000 characters'],
+  ])('the file %j is refused with a position', (yaml, expected) => {
+    expect(faults({}, 'serve', yaml)).toContain(expected)
+  })
+
+  it('the value of a secret setting is in no fault', () => {
+    const text = faults({ DATABASE_URL: 'mysql://gw:hunter2@db' })
+    expect(text).toContain('DATABASE_URL: found a value not shown here; accepted: a URL that begins with postgres://')
+    expect(text).not.toContain('hunter2')
+  })
+
+  it('names that Kubernetes writes for a Service called gatewarden are no settings and no faults', () => {
+    const links = {
+      GATEWARDEN_SERVICE_HOST: '10.0.0.1',
+      GATEWARDEN_SERVICE_PORT: '9001',
+      GATEWARDEN_PORT: 'tcp://10.0.0.1:9001',
+      GATEWARDEN_PORT_9001_TCP_ADDR: '10.0.0.1',
+    }
+    expect(faults(links)).toBe('no fault')
+    expect(faults({ GATEWARDEN_PORT: '9001' })).toContain('GATEWARDEN_PORT: found a name that is no setting')
+  })
+
+  it.each([
+    [{ GATEWARDEN_ADMIN_LISTEN: '0.0.0.0:9002' }, 'found 0.0.0.0:9002 without TLS'],
+    [{ GATEWARDEN_ADMIN_LISTEN: 'admin.internal:9002' }, 'found admin.internal:9002 without TLS'],
+    [{ GATEWARDEN_CHECK_LISTEN: '[::]:9001' }, 'found [::]:9001 without TLS'],
+  ])('a listener beyond loopback without TLS is refused: %j', (environment, expected) => {
+    expect(faults(environment)).toContain(expected)
+  })
+
+  it('a mode that trusts call metadata is refused where callers need no certificate', () => {
+    for (const file of ['cert', 'key', 'ca']) writeFileSync(join(cwd, file), '')
+    const environment = {
+      GATEWARDEN_CHECK_LISTEN: '0.0.0.0:9001',
+      GATEWARDEN_CHECK_TLS_CERT: 'cert',
+      GATEWARDEN_CHECK_TLS_KEY: 'key',
+      GATEWARDEN_CLIENT_ADDRESS_MODE: 'grpc-metadata',
+    }
+    expect(faults(environment)).toContain('open to callers without a certificate')
+    expect(faults({ ...environment, GATEWARDEN_CHECK_TLS_CLIENT_CA: 'ca' })).toBe('no fault')
+    expect(faults({ ...environment, GATEWARDEN_CHECK_TLS_KEY: 'absent' })).toContain('"absent", which does not exist')
+  })
+
+  it('a mode without its members is refused', () => {
+    expect(faults({ ...checkEnvironment, GATEWARDEN_CLIENT_ADDRESS_MODE: 'xff-hops' }, 'check')).toMatch(
+      /hops.*\n.*appended/,
+    )
+    expect(faults({ ...checkEnvironment, GATEWARDEN_CLIENT_ADDRESS_MODE: 'trusted-header' }, 'check')).toContain(
+      'client_address.header',
+    )
+    expect(faults({ ...checkEnvironment, GATEWARDEN_CLIENT_ADDRESS_MODE: 'xff-trusted-cidrs' }, 'check')).toContain(
+      'trusted_cidrs',
+    )
+  })
+
+  it('a data directory too long for the sockets in it is refused', () => {
+    expect(faults({ GATEWARDEN_DATA_DIR: `/${'d'.repeat(90)}` })).toContain('because unix sockets are made in it')
+  })
+})
+
+describe('peppers', () => {
+  it('a made pepper is read back, and read by its owner only', () => {
+    const file = join(cwd, 'p1')
+    makePepperFile(file)
+    const read = readPepper({ id: 'p1', file })
+    expect(read.ok && read.pepper.octets.length).toBe(32)
+    expect(() => makePepperFile(file)).toThrow('EEXIST')
+  })
+
+  it.each([0o640, 0o604, 0o660, 0o777])('mode %o is refused', mode => {
+    const file = join(cwd, 'p1')
+    makePepperFile(file)
+    chmodSync(file, mode)
+    const read = readPepper({ id: 'p1', file })
+    expect(read.ok ? '' : read.fault.found).toContain('readable by others')
+  })
+
+  it.each(['', 'ab'.repeat(31), `${'ab'.repeat(32)}0`, 'zz'.repeat(32), `${'ab'.repeat(32)}\n\n`])(
+    'content %j is refused and not shown',
+    content => {
+      const file = join(cwd, 'p1')
+      writeFileSync(file, content, { mode: 0o600 })
+      const read = readPepper({ id: 'p1', file })
+      expect(read.ok ? '' : renderFaults([read.fault])).toContain('is not 64 hex digits')
+      expect(read.ok || content === '' ? '' : read.fault.found).not.toContain('abab')
+    },
+  )
+})
