@@ -40,8 +40,8 @@ export interface Principal {
   readonly san: string;
   readonly roles: readonly Role[];
   readonly organizations: readonly string[];
-  readonly createTime: Date | undefined;
-  readonly updateTime: Date | undefined;
+  readonly createTime: Timestamp | undefined;
+  readonly updateTime: Timestamp | undefined;
   readonly etag: string;
 }
 
@@ -50,12 +50,12 @@ export interface AdminKey {
   readonly displayName: string;
   readonly scopes: readonly string[];
   readonly organizations: readonly string[];
-  readonly expireTime: Date | undefined;
+  readonly expireTime: Timestamp | undefined;
   readonly allowlist: readonly string[];
   readonly state: AdminKey_State;
   readonly keyHint: string;
-  readonly createTime: Date | undefined;
-  readonly revokeTime: Date | undefined;
+  readonly createTime: Timestamp | undefined;
+  readonly revokeTime: Timestamp | undefined;
   readonly creator: string;
   readonly etag: string;
 }
@@ -243,10 +243,10 @@ export const Principal: MessageFns<Principal> = {
       writer.uint32(42).string(v!);
     }
     if (message.createTime !== undefined) {
-      Timestamp.encode(toTimestamp(message.createTime), writer.uint32(50).fork()).join();
+      Timestamp.encode(message.createTime, writer.uint32(50).fork()).join();
     }
     if (message.updateTime !== undefined) {
-      Timestamp.encode(toTimestamp(message.updateTime), writer.uint32(58).fork()).join();
+      Timestamp.encode(message.updateTime, writer.uint32(58).fork()).join();
     }
     if (message.etag !== "") {
       writer.uint32(66).string(message.etag);
@@ -322,7 +322,7 @@ export const Principal: MessageFns<Principal> = {
               break;
             }
 
-            message.createTime = fromTimestamp(Timestamp.decode(reader, reader.uint32()));
+            message.createTime = Timestamp.decode(reader, reader.uint32());
             continue;
           }
           case 7: {
@@ -330,7 +330,7 @@ export const Principal: MessageFns<Principal> = {
               break;
             }
 
-            message.updateTime = fromTimestamp(Timestamp.decode(reader, reader.uint32()));
+            message.updateTime = Timestamp.decode(reader, reader.uint32());
             continue;
           }
           case 8: {
@@ -363,8 +363,12 @@ export const Principal: MessageFns<Principal> = {
     message.san = object.san ?? "";
     message.roles = object.roles?.map((e) => e) || [];
     message.organizations = object.organizations?.map((e) => e) || [];
-    message.createTime = object.createTime ?? undefined;
-    message.updateTime = object.updateTime ?? undefined;
+    message.createTime = (object.createTime !== undefined && object.createTime !== null)
+      ? Timestamp.fromPartial(object.createTime)
+      : undefined;
+    message.updateTime = (object.updateTime !== undefined && object.updateTime !== null)
+      ? Timestamp.fromPartial(object.updateTime)
+      : undefined;
     message.etag = object.etag ?? "";
     return message;
   },
@@ -402,7 +406,7 @@ export const AdminKey: MessageFns<AdminKey> = {
       writer.uint32(34).string(v!);
     }
     if (message.expireTime !== undefined) {
-      Timestamp.encode(toTimestamp(message.expireTime), writer.uint32(42).fork()).join();
+      Timestamp.encode(message.expireTime, writer.uint32(42).fork()).join();
     }
     for (const v of message.allowlist) {
       writer.uint32(50).string(v!);
@@ -414,10 +418,10 @@ export const AdminKey: MessageFns<AdminKey> = {
       writer.uint32(66).string(message.keyHint);
     }
     if (message.createTime !== undefined) {
-      Timestamp.encode(toTimestamp(message.createTime), writer.uint32(74).fork()).join();
+      Timestamp.encode(message.createTime, writer.uint32(74).fork()).join();
     }
     if (message.revokeTime !== undefined) {
-      Timestamp.encode(toTimestamp(message.revokeTime), writer.uint32(82).fork()).join();
+      Timestamp.encode(message.revokeTime, writer.uint32(82).fork()).join();
     }
     if (message.creator !== "") {
       writer.uint32(90).string(message.creator);
@@ -478,7 +482,7 @@ export const AdminKey: MessageFns<AdminKey> = {
               break;
             }
 
-            message.expireTime = fromTimestamp(Timestamp.decode(reader, reader.uint32()));
+            message.expireTime = Timestamp.decode(reader, reader.uint32());
             continue;
           }
           case 6: {
@@ -510,7 +514,7 @@ export const AdminKey: MessageFns<AdminKey> = {
               break;
             }
 
-            message.createTime = fromTimestamp(Timestamp.decode(reader, reader.uint32()));
+            message.createTime = Timestamp.decode(reader, reader.uint32());
             continue;
           }
           case 10: {
@@ -518,7 +522,7 @@ export const AdminKey: MessageFns<AdminKey> = {
               break;
             }
 
-            message.revokeTime = fromTimestamp(Timestamp.decode(reader, reader.uint32()));
+            message.revokeTime = Timestamp.decode(reader, reader.uint32());
             continue;
           }
           case 11: {
@@ -558,12 +562,18 @@ export const AdminKey: MessageFns<AdminKey> = {
     message.displayName = object.displayName ?? "";
     message.scopes = object.scopes?.map((e) => e) || [];
     message.organizations = object.organizations?.map((e) => e) || [];
-    message.expireTime = object.expireTime ?? undefined;
+    message.expireTime = (object.expireTime !== undefined && object.expireTime !== null)
+      ? Timestamp.fromPartial(object.expireTime)
+      : undefined;
     message.allowlist = object.allowlist?.map((e) => e) || [];
     message.state = object.state ?? 0;
     message.keyHint = object.keyHint ?? "";
-    message.createTime = object.createTime ?? undefined;
-    message.revokeTime = object.revokeTime ?? undefined;
+    message.createTime = (object.createTime !== undefined && object.createTime !== null)
+      ? Timestamp.fromPartial(object.createTime)
+      : undefined;
+    message.revokeTime = (object.revokeTime !== undefined && object.revokeTime !== null)
+      ? Timestamp.fromPartial(object.revokeTime)
+      : undefined;
     message.creator = object.creator ?? "";
     message.etag = object.etag ?? "";
     return message;
@@ -2747,18 +2757,6 @@ type DeepPartial<T> = T extends bigint ? string | number | bigint
 type KeysOfUnion<T> = T extends T ? keyof T : never;
 type Exact<P, I extends P> = P extends Builtin ? P
   : P & { [K in keyof P]: Exact<P[K], I[K]> } & { [K in Exclude<keyof I, KeysOfUnion<P>>]: never };
-
-function toTimestamp(date: Date): Timestamp {
-  const seconds = BigInt(Math.trunc(date.getTime() / 1_000));
-  const nanos = (date.getTime() % 1_000) * 1_000_000;
-  return { seconds, nanos };
-}
-
-function fromTimestamp(t: Timestamp): Date {
-  let millis = (globalThis.Number(t.seconds.toString()) || 0) * 1_000;
-  millis += (t.nanos || 0) / 1_000_000;
-  return new globalThis.Date(millis);
-}
 
 interface MessageFns<T> {
   encode(message: T, writer?: BinaryWriter): BinaryWriter;

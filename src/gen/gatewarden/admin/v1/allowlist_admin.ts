@@ -61,7 +61,7 @@ export interface SimulateIpAllowlistResponse {
 export interface SimulateIpAllowlistResponse_DeniedAddress {
   readonly address: string;
   readonly requests: bigint;
-  readonly lastTime: Date | undefined;
+  readonly lastTime: Timestamp | undefined;
 }
 
 export interface SuggestIpAllowlistRequest {
@@ -81,8 +81,8 @@ export interface SuggestIpAllowlistResponse_Suggestion {
   readonly cidr: string;
   readonly addresses: bigint;
   readonly requests: bigint;
-  readonly firstTime: Date | undefined;
-  readonly lastTime: Date | undefined;
+  readonly firstTime: Timestamp | undefined;
+  readonly lastTime: Timestamp | undefined;
 }
 
 function createBaseValidateIpAllowlistRequest(): ValidateIpAllowlistRequest {
@@ -587,7 +587,7 @@ export const SimulateIpAllowlistResponse_DeniedAddress: MessageFns<SimulateIpAll
       writer.uint32(16).int64(message.requests);
     }
     if (message.lastTime !== undefined) {
-      Timestamp.encode(toTimestamp(message.lastTime), writer.uint32(26).fork()).join();
+      Timestamp.encode(message.lastTime, writer.uint32(26).fork()).join();
     }
     return writer;
   },
@@ -626,7 +626,7 @@ export const SimulateIpAllowlistResponse_DeniedAddress: MessageFns<SimulateIpAll
               break;
             }
 
-            message.lastTime = fromTimestamp(Timestamp.decode(reader, reader.uint32()));
+            message.lastTime = Timestamp.decode(reader, reader.uint32());
             continue;
           }
         }
@@ -652,7 +652,9 @@ export const SimulateIpAllowlistResponse_DeniedAddress: MessageFns<SimulateIpAll
     const message = createBaseSimulateIpAllowlistResponse_DeniedAddress() as any;
     message.address = object.address ?? "";
     message.requests = (object.requests !== undefined && object.requests !== null) ? BigInt(object.requests) : 0n;
-    message.lastTime = object.lastTime ?? undefined;
+    message.lastTime = (object.lastTime !== undefined && object.lastTime !== null)
+      ? Timestamp.fromPartial(object.lastTime)
+      : undefined;
     return message;
   },
 };
@@ -859,10 +861,10 @@ export const SuggestIpAllowlistResponse_Suggestion: MessageFns<SuggestIpAllowlis
       writer.uint32(24).int64(message.requests);
     }
     if (message.firstTime !== undefined) {
-      Timestamp.encode(toTimestamp(message.firstTime), writer.uint32(34).fork()).join();
+      Timestamp.encode(message.firstTime, writer.uint32(34).fork()).join();
     }
     if (message.lastTime !== undefined) {
-      Timestamp.encode(toTimestamp(message.lastTime), writer.uint32(42).fork()).join();
+      Timestamp.encode(message.lastTime, writer.uint32(42).fork()).join();
     }
     return writer;
   },
@@ -909,7 +911,7 @@ export const SuggestIpAllowlistResponse_Suggestion: MessageFns<SuggestIpAllowlis
               break;
             }
 
-            message.firstTime = fromTimestamp(Timestamp.decode(reader, reader.uint32()));
+            message.firstTime = Timestamp.decode(reader, reader.uint32());
             continue;
           }
           case 5: {
@@ -917,7 +919,7 @@ export const SuggestIpAllowlistResponse_Suggestion: MessageFns<SuggestIpAllowlis
               break;
             }
 
-            message.lastTime = fromTimestamp(Timestamp.decode(reader, reader.uint32()));
+            message.lastTime = Timestamp.decode(reader, reader.uint32());
             continue;
           }
         }
@@ -944,8 +946,12 @@ export const SuggestIpAllowlistResponse_Suggestion: MessageFns<SuggestIpAllowlis
     message.cidr = object.cidr ?? "";
     message.addresses = (object.addresses !== undefined && object.addresses !== null) ? BigInt(object.addresses) : 0n;
     message.requests = (object.requests !== undefined && object.requests !== null) ? BigInt(object.requests) : 0n;
-    message.firstTime = object.firstTime ?? undefined;
-    message.lastTime = object.lastTime ?? undefined;
+    message.firstTime = (object.firstTime !== undefined && object.firstTime !== null)
+      ? Timestamp.fromPartial(object.firstTime)
+      : undefined;
+    message.lastTime = (object.lastTime !== undefined && object.lastTime !== null)
+      ? Timestamp.fromPartial(object.lastTime)
+      : undefined;
     return message;
   },
 };
@@ -1063,18 +1069,6 @@ type DeepPartial<T> = T extends bigint ? string | number | bigint
 type KeysOfUnion<T> = T extends T ? keyof T : never;
 type Exact<P, I extends P> = P extends Builtin ? P
   : P & { [K in keyof P]: Exact<P[K], I[K]> } & { [K in Exclude<keyof I, KeysOfUnion<P>>]: never };
-
-function toTimestamp(date: Date): Timestamp {
-  const seconds = BigInt(Math.trunc(date.getTime() / 1_000));
-  const nanos = (date.getTime() % 1_000) * 1_000_000;
-  return { seconds, nanos };
-}
-
-function fromTimestamp(t: Timestamp): Date {
-  let millis = (globalThis.Number(t.seconds.toString()) || 0) * 1_000;
-  millis += (t.nanos || 0) / 1_000_000;
-  return new globalThis.Date(millis);
-}
 
 interface MessageFns<T> {
   encode(message: T, writer?: BinaryWriter): BinaryWriter;

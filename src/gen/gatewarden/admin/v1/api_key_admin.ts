@@ -115,7 +115,7 @@ export interface FinishRotationResponse {
 
 export interface ExtendRotationRequest {
   readonly name: string;
-  readonly graceEndTime: Date | undefined;
+  readonly graceEndTime: Timestamp | undefined;
   readonly requestId: string;
   readonly validateOnly: boolean;
   readonly etag: string;
@@ -276,8 +276,8 @@ export interface ImportApiKeysRequest_Row {
   readonly scopes: readonly string[];
   readonly scopeMode: ScopeMode;
   readonly allowlist: readonly AllowlistEntry[];
-  readonly expireTime: Date | undefined;
-  readonly createTime: Date | undefined;
+  readonly expireTime: Timestamp | undefined;
+  readonly createTime: Timestamp | undefined;
   readonly labels: Map<string, string>;
   readonly description: string;
 }
@@ -1488,7 +1488,7 @@ export const ExtendRotationRequest: MessageFns<ExtendRotationRequest> = {
       writer.uint32(10).string(message.name);
     }
     if (message.graceEndTime !== undefined) {
-      Timestamp.encode(toTimestamp(message.graceEndTime), writer.uint32(18).fork()).join();
+      Timestamp.encode(message.graceEndTime, writer.uint32(18).fork()).join();
     }
     if (message.requestId !== "") {
       writer.uint32(26).string(message.requestId);
@@ -1528,7 +1528,7 @@ export const ExtendRotationRequest: MessageFns<ExtendRotationRequest> = {
               break;
             }
 
-            message.graceEndTime = fromTimestamp(Timestamp.decode(reader, reader.uint32()));
+            message.graceEndTime = Timestamp.decode(reader, reader.uint32());
             continue;
           }
           case 3: {
@@ -1573,7 +1573,9 @@ export const ExtendRotationRequest: MessageFns<ExtendRotationRequest> = {
   fromPartial<I extends Exact<DeepPartial<ExtendRotationRequest>, I>>(object: I): ExtendRotationRequest {
     const message = createBaseExtendRotationRequest() as any;
     message.name = object.name ?? "";
-    message.graceEndTime = object.graceEndTime ?? undefined;
+    message.graceEndTime = (object.graceEndTime !== undefined && object.graceEndTime !== null)
+      ? Timestamp.fromPartial(object.graceEndTime)
+      : undefined;
     message.requestId = object.requestId ?? "";
     message.validateOnly = object.validateOnly ?? false;
     message.etag = object.etag ?? "";
@@ -3402,10 +3404,10 @@ export const ImportApiKeysRequest_Row: MessageFns<ImportApiKeysRequest_Row> = {
       AllowlistEntry.encode(v!, writer.uint32(58).fork()).join();
     }
     if (message.expireTime !== undefined) {
-      Timestamp.encode(toTimestamp(message.expireTime), writer.uint32(66).fork()).join();
+      Timestamp.encode(message.expireTime, writer.uint32(66).fork()).join();
     }
     if (message.createTime !== undefined) {
-      Timestamp.encode(toTimestamp(message.createTime), writer.uint32(74).fork()).join();
+      Timestamp.encode(message.createTime, writer.uint32(74).fork()).join();
     }
     message.labels.forEach((value, key) => {
       ImportApiKeysRequest_Row_LabelsEntry.encode({ key: key as any, value }, writer.uint32(82).fork()).join();
@@ -3490,7 +3492,7 @@ export const ImportApiKeysRequest_Row: MessageFns<ImportApiKeysRequest_Row> = {
               break;
             }
 
-            message.expireTime = fromTimestamp(Timestamp.decode(reader, reader.uint32()));
+            message.expireTime = Timestamp.decode(reader, reader.uint32());
             continue;
           }
           case 9: {
@@ -3498,7 +3500,7 @@ export const ImportApiKeysRequest_Row: MessageFns<ImportApiKeysRequest_Row> = {
               break;
             }
 
-            message.createTime = fromTimestamp(Timestamp.decode(reader, reader.uint32()));
+            message.createTime = Timestamp.decode(reader, reader.uint32());
             continue;
           }
           case 10: {
@@ -3544,8 +3546,12 @@ export const ImportApiKeysRequest_Row: MessageFns<ImportApiKeysRequest_Row> = {
     message.scopes = object.scopes?.map((e) => e) || [];
     message.scopeMode = object.scopeMode ?? 0;
     message.allowlist = object.allowlist?.map((e) => AllowlistEntry.fromPartial(e)) || [];
-    message.expireTime = object.expireTime ?? undefined;
-    message.createTime = object.createTime ?? undefined;
+    message.expireTime = (object.expireTime !== undefined && object.expireTime !== null)
+      ? Timestamp.fromPartial(object.expireTime)
+      : undefined;
+    message.createTime = (object.createTime !== undefined && object.createTime !== null)
+      ? Timestamp.fromPartial(object.createTime)
+      : undefined;
     message.labels = (() => {
       const m = new Map();
       (object.labels as Map<string, string> ?? new Map()).forEach((value, key) => {
@@ -4293,18 +4299,6 @@ type DeepPartial<T> = T extends bigint ? string | number | bigint
 type KeysOfUnion<T> = T extends T ? keyof T : never;
 type Exact<P, I extends P> = P extends Builtin ? P
   : P & { [K in keyof P]: Exact<P[K], I[K]> } & { [K in Exclude<keyof I, KeysOfUnion<P>>]: never };
-
-function toTimestamp(date: Date): Timestamp {
-  const seconds = BigInt(Math.trunc(date.getTime() / 1_000));
-  const nanos = (date.getTime() % 1_000) * 1_000_000;
-  return { seconds, nanos };
-}
-
-function fromTimestamp(t: Timestamp): Date {
-  let millis = (globalThis.Number(t.seconds.toString()) || 0) * 1_000;
-  millis += (t.nanos || 0) / 1_000_000;
-  return new globalThis.Date(millis);
-}
 
 interface MessageFns<T> {
   encode(message: T, writer?: BinaryWriter): BinaryWriter;

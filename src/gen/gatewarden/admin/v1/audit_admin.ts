@@ -35,7 +35,7 @@ export interface ListAuditEventsResponse {
 }
 
 export interface AuditEvent {
-  readonly time: Date | undefined;
+  readonly time: Timestamp | undefined;
   readonly actor: AuditEvent_Actor | undefined;
   readonly action: string;
   readonly resource: string;
@@ -243,7 +243,7 @@ function createBaseAuditEvent(): AuditEvent {
 export const AuditEvent: MessageFns<AuditEvent> = {
   encode(message: AuditEvent, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.time !== undefined) {
-      Timestamp.encode(toTimestamp(message.time), writer.uint32(10).fork()).join();
+      Timestamp.encode(message.time, writer.uint32(10).fork()).join();
     }
     if (message.actor !== undefined) {
       AuditEvent_Actor.encode(message.actor, writer.uint32(18).fork()).join();
@@ -302,7 +302,7 @@ export const AuditEvent: MessageFns<AuditEvent> = {
               break;
             }
 
-            message.time = fromTimestamp(Timestamp.decode(reader, reader.uint32()));
+            message.time = Timestamp.decode(reader, reader.uint32());
             continue;
           }
           case 2: {
@@ -410,7 +410,7 @@ export const AuditEvent: MessageFns<AuditEvent> = {
   },
   fromPartial<I extends Exact<DeepPartial<AuditEvent>, I>>(object: I): AuditEvent {
     const message = createBaseAuditEvent() as any;
-    message.time = object.time ?? undefined;
+    message.time = (object.time !== undefined && object.time !== null) ? Timestamp.fromPartial(object.time) : undefined;
     message.actor = (object.actor !== undefined && object.actor !== null)
       ? AuditEvent_Actor.fromPartial(object.actor)
       : undefined;
@@ -736,18 +736,6 @@ type DeepPartial<T> = T extends bigint ? string | number | bigint
 type KeysOfUnion<T> = T extends T ? keyof T : never;
 type Exact<P, I extends P> = P extends Builtin ? P
   : P & { [K in keyof P]: Exact<P[K], I[K]> } & { [K in Exclude<keyof I, KeysOfUnion<P>>]: never };
-
-function toTimestamp(date: Date): Timestamp {
-  const seconds = BigInt(Math.trunc(date.getTime() / 1_000));
-  const nanos = (date.getTime() % 1_000) * 1_000_000;
-  return { seconds, nanos };
-}
-
-function fromTimestamp(t: Timestamp): Date {
-  let millis = (globalThis.Number(t.seconds.toString()) || 0) * 1_000;
-  millis += (t.nanos || 0) / 1_000_000;
-  return new globalThis.Date(millis);
-}
 
 interface MessageFns<T> {
   encode(message: T, writer?: BinaryWriter): BinaryWriter;

@@ -32,7 +32,7 @@ export interface ExplainDecisionRequest {
   readonly host: string;
   readonly headers: readonly ExplainDecisionRequest_Header[];
   readonly clientAddress: string;
-  readonly time: Date | undefined;
+  readonly time: Timestamp | undefined;
   readonly acceptedEnvironments: readonly string[];
 }
 
@@ -155,7 +155,7 @@ export const ExplainDecisionRequest: MessageFns<ExplainDecisionRequest> = {
       writer.uint32(74).string(message.clientAddress);
     }
     if (message.time !== undefined) {
-      Timestamp.encode(toTimestamp(message.time), writer.uint32(82).fork()).join();
+      Timestamp.encode(message.time, writer.uint32(82).fork()).join();
     }
     for (const v of message.acceptedEnvironments) {
       writer.uint32(90).string(v!);
@@ -253,7 +253,7 @@ export const ExplainDecisionRequest: MessageFns<ExplainDecisionRequest> = {
               break;
             }
 
-            message.time = fromTimestamp(Timestamp.decode(reader, reader.uint32()));
+            message.time = Timestamp.decode(reader, reader.uint32());
             continue;
           }
           case 11: {
@@ -307,7 +307,7 @@ export const ExplainDecisionRequest: MessageFns<ExplainDecisionRequest> = {
     message.host = object.host ?? "";
     message.headers = object.headers?.map((e) => ExplainDecisionRequest_Header.fromPartial(e)) || [];
     message.clientAddress = object.clientAddress ?? "";
-    message.time = object.time ?? undefined;
+    message.time = (object.time !== undefined && object.time !== null) ? Timestamp.fromPartial(object.time) : undefined;
     message.acceptedEnvironments = object.acceptedEnvironments?.map((e) => e) || [];
     return message;
   },
@@ -1228,18 +1228,6 @@ type DeepPartial<T> = T extends bigint ? string | number | bigint
 type KeysOfUnion<T> = T extends T ? keyof T : never;
 type Exact<P, I extends P> = P extends Builtin ? P
   : P & { [K in keyof P]: Exact<P[K], I[K]> } & { [K in Exclude<keyof I, KeysOfUnion<P>>]: never };
-
-function toTimestamp(date: Date): Timestamp {
-  const seconds = BigInt(Math.trunc(date.getTime() / 1_000));
-  const nanos = (date.getTime() % 1_000) * 1_000_000;
-  return { seconds, nanos };
-}
-
-function fromTimestamp(t: Timestamp): Date {
-  let millis = (globalThis.Number(t.seconds.toString()) || 0) * 1_000;
-  millis += (t.nanos || 0) / 1_000_000;
-  return new globalThis.Date(millis);
-}
 
 interface MessageFns<T> {
   encode(message: T, writer?: BinaryWriter): BinaryWriter;

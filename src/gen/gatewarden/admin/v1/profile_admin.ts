@@ -28,7 +28,7 @@ export interface Profile {
   readonly environments: readonly string[];
   readonly rules: readonly Profile_Rule[];
   readonly findingsCount: number;
-  readonly loadedTime: Date | undefined;
+  readonly loadedTime: Timestamp | undefined;
   readonly yaml: string;
 }
 
@@ -119,7 +119,7 @@ export const Profile: MessageFns<Profile> = {
       writer.uint32(56).int32(message.findingsCount);
     }
     if (message.loadedTime !== undefined) {
-      Timestamp.encode(toTimestamp(message.loadedTime), writer.uint32(66).fork()).join();
+      Timestamp.encode(message.loadedTime, writer.uint32(66).fork()).join();
     }
     if (message.yaml !== "") {
       writer.uint32(74).string(message.yaml);
@@ -201,7 +201,7 @@ export const Profile: MessageFns<Profile> = {
               break;
             }
 
-            message.loadedTime = fromTimestamp(Timestamp.decode(reader, reader.uint32()));
+            message.loadedTime = Timestamp.decode(reader, reader.uint32());
             continue;
           }
           case 9: {
@@ -236,7 +236,9 @@ export const Profile: MessageFns<Profile> = {
     message.environments = object.environments?.map((e) => e) || [];
     message.rules = object.rules?.map((e) => Profile_Rule.fromPartial(e)) || [];
     message.findingsCount = object.findingsCount ?? 0;
-    message.loadedTime = object.loadedTime ?? undefined;
+    message.loadedTime = (object.loadedTime !== undefined && object.loadedTime !== null)
+      ? Timestamp.fromPartial(object.loadedTime)
+      : undefined;
     message.yaml = object.yaml ?? "";
     return message;
   },
@@ -994,18 +996,6 @@ type DeepPartial<T> = T extends bigint ? string | number | bigint
 type KeysOfUnion<T> = T extends T ? keyof T : never;
 type Exact<P, I extends P> = P extends Builtin ? P
   : P & { [K in keyof P]: Exact<P[K], I[K]> } & { [K in Exclude<keyof I, KeysOfUnion<P>>]: never };
-
-function toTimestamp(date: Date): Timestamp {
-  const seconds = BigInt(Math.trunc(date.getTime() / 1_000));
-  const nanos = (date.getTime() % 1_000) * 1_000_000;
-  return { seconds, nanos };
-}
-
-function fromTimestamp(t: Timestamp): Date {
-  let millis = (globalThis.Number(t.seconds.toString()) || 0) * 1_000;
-  millis += (t.nanos || 0) / 1_000_000;
-  return new globalThis.Date(millis);
-}
 
 interface MessageFns<T> {
   encode(message: T, writer?: BinaryWriter): BinaryWriter;

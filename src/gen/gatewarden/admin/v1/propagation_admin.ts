@@ -27,7 +27,7 @@ export interface GetRevisionRequest {
 export interface GetRevisionResponse {
   readonly revision: bigint;
   readonly revisionToken: string;
-  readonly commitTime: Date | undefined;
+  readonly commitTime: Timestamp | undefined;
 }
 
 export interface WaitForRevisionRequest {
@@ -67,8 +67,8 @@ export interface Sidecar {
   readonly version: string;
   readonly profiles: readonly Sidecar_Profile[];
   readonly pepperIds: readonly string[];
-  readonly startTime: Date | undefined;
-  readonly lastReportTime: Date | undefined;
+  readonly startTime: Timestamp | undefined;
+  readonly lastReportTime: Timestamp | undefined;
 }
 
 export interface Sidecar_Profile {
@@ -136,7 +136,7 @@ export const GetRevisionResponse: MessageFns<GetRevisionResponse> = {
       writer.uint32(18).string(message.revisionToken);
     }
     if (message.commitTime !== undefined) {
-      Timestamp.encode(toTimestamp(message.commitTime), writer.uint32(26).fork()).join();
+      Timestamp.encode(message.commitTime, writer.uint32(26).fork()).join();
     }
     return writer;
   },
@@ -175,7 +175,7 @@ export const GetRevisionResponse: MessageFns<GetRevisionResponse> = {
               break;
             }
 
-            message.commitTime = fromTimestamp(Timestamp.decode(reader, reader.uint32()));
+            message.commitTime = Timestamp.decode(reader, reader.uint32());
             continue;
           }
         }
@@ -197,7 +197,9 @@ export const GetRevisionResponse: MessageFns<GetRevisionResponse> = {
     const message = createBaseGetRevisionResponse() as any;
     message.revision = (object.revision !== undefined && object.revision !== null) ? BigInt(object.revision) : 0n;
     message.revisionToken = object.revisionToken ?? "";
-    message.commitTime = object.commitTime ?? undefined;
+    message.commitTime = (object.commitTime !== undefined && object.commitTime !== null)
+      ? Timestamp.fromPartial(object.commitTime)
+      : undefined;
     return message;
   },
 };
@@ -643,10 +645,10 @@ export const Sidecar: MessageFns<Sidecar> = {
       writer.uint32(50).string(v!);
     }
     if (message.startTime !== undefined) {
-      Timestamp.encode(toTimestamp(message.startTime), writer.uint32(58).fork()).join();
+      Timestamp.encode(message.startTime, writer.uint32(58).fork()).join();
     }
     if (message.lastReportTime !== undefined) {
-      Timestamp.encode(toTimestamp(message.lastReportTime), writer.uint32(66).fork()).join();
+      Timestamp.encode(message.lastReportTime, writer.uint32(66).fork()).join();
     }
     return writer;
   },
@@ -717,7 +719,7 @@ export const Sidecar: MessageFns<Sidecar> = {
               break;
             }
 
-            message.startTime = fromTimestamp(Timestamp.decode(reader, reader.uint32()));
+            message.startTime = Timestamp.decode(reader, reader.uint32());
             continue;
           }
           case 8: {
@@ -725,7 +727,7 @@ export const Sidecar: MessageFns<Sidecar> = {
               break;
             }
 
-            message.lastReportTime = fromTimestamp(Timestamp.decode(reader, reader.uint32()));
+            message.lastReportTime = Timestamp.decode(reader, reader.uint32());
             continue;
           }
         }
@@ -755,8 +757,12 @@ export const Sidecar: MessageFns<Sidecar> = {
     message.version = object.version ?? "";
     message.profiles = object.profiles?.map((e) => Sidecar_Profile.fromPartial(e)) || [];
     message.pepperIds = object.pepperIds?.map((e) => e) || [];
-    message.startTime = object.startTime ?? undefined;
-    message.lastReportTime = object.lastReportTime ?? undefined;
+    message.startTime = (object.startTime !== undefined && object.startTime !== null)
+      ? Timestamp.fromPartial(object.startTime)
+      : undefined;
+    message.lastReportTime = (object.lastReportTime !== undefined && object.lastReportTime !== null)
+      ? Timestamp.fromPartial(object.lastReportTime)
+      : undefined;
     return message;
   },
 };
@@ -950,18 +956,6 @@ type DeepPartial<T> = T extends bigint ? string | number | bigint
 type KeysOfUnion<T> = T extends T ? keyof T : never;
 type Exact<P, I extends P> = P extends Builtin ? P
   : P & { [K in keyof P]: Exact<P[K], I[K]> } & { [K in Exclude<keyof I, KeysOfUnion<P>>]: never };
-
-function toTimestamp(date: Date): Timestamp {
-  const seconds = BigInt(Math.trunc(date.getTime() / 1_000));
-  const nanos = (date.getTime() % 1_000) * 1_000_000;
-  return { seconds, nanos };
-}
-
-function fromTimestamp(t: Timestamp): Date {
-  let millis = (globalThis.Number(t.seconds.toString()) || 0) * 1_000;
-  millis += (t.nanos || 0) / 1_000_000;
-  return new globalThis.Date(millis);
-}
 
 interface MessageFns<T> {
   encode(message: T, writer?: BinaryWriter): BinaryWriter;

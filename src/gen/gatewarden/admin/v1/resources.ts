@@ -86,9 +86,9 @@ export interface Organization {
   readonly name: string;
   readonly displayName: string;
   readonly profile: string;
-  readonly suspendTime: Date | undefined;
+  readonly suspendTime: Timestamp | undefined;
   readonly labels: Map<string, string>;
-  readonly createTime: Date | undefined;
+  readonly createTime: Timestamp | undefined;
   readonly revision: bigint;
   readonly etag: string;
 }
@@ -106,27 +106,27 @@ export interface ApiKey {
   readonly scopeMode: ScopeMode;
   readonly scopes: readonly string[];
   readonly allowlist: readonly AllowlistEntry[];
-  readonly expireTime: Date | undefined;
+  readonly expireTime: Timestamp | undefined;
   readonly rateLimit: RateLimit | undefined;
   readonly labels: Map<string, string>;
   readonly state: State;
   readonly keyHint: string;
   readonly form: KeyForm;
   readonly pepperId: string;
-  readonly createTime: Date | undefined;
-  readonly updateTime: Date | undefined;
-  readonly lastUsedTime: Date | undefined;
+  readonly createTime: Timestamp | undefined;
+  readonly updateTime: Timestamp | undefined;
+  readonly lastUsedTime: Timestamp | undefined;
   readonly rotatedFrom: string;
   readonly rotatedTo: string;
-  readonly rotateTime: Date | undefined;
-  readonly graceEndTime: Date | undefined;
-  readonly suspendTime: Date | undefined;
+  readonly rotateTime: Timestamp | undefined;
+  readonly graceEndTime: Timestamp | undefined;
+  readonly suspendTime: Timestamp | undefined;
   readonly suspendReason: string;
-  readonly revokeTime: Date | undefined;
+  readonly revokeTime: Timestamp | undefined;
   readonly revokeReason: RevokeReason;
   readonly revokeComment: string;
-  readonly deleteTime: Date | undefined;
-  readonly purgeTime: Date | undefined;
+  readonly deleteTime: Timestamp | undefined;
+  readonly purgeTime: Timestamp | undefined;
   readonly creator: string;
   readonly revision: bigint;
   readonly etag: string;
@@ -154,8 +154,8 @@ export interface Warning {
 }
 
 export interface Interval {
-  readonly startTime: Date | undefined;
-  readonly endTime: Date | undefined;
+  readonly startTime: Timestamp | undefined;
+  readonly endTime: Timestamp | undefined;
 }
 
 function createBaseOrganization(): Organization {
@@ -183,13 +183,13 @@ export const Organization: MessageFns<Organization> = {
       writer.uint32(26).string(message.profile);
     }
     if (message.suspendTime !== undefined) {
-      Timestamp.encode(toTimestamp(message.suspendTime), writer.uint32(34).fork()).join();
+      Timestamp.encode(message.suspendTime, writer.uint32(34).fork()).join();
     }
     message.labels.forEach((value, key) => {
       Organization_LabelsEntry.encode({ key: key as any, value }, writer.uint32(42).fork()).join();
     });
     if (message.createTime !== undefined) {
-      Timestamp.encode(toTimestamp(message.createTime), writer.uint32(50).fork()).join();
+      Timestamp.encode(message.createTime, writer.uint32(50).fork()).join();
     }
     if (message.revision !== 0n) {
       if (BigInt.asIntN(64, message.revision) !== message.revision) {
@@ -245,7 +245,7 @@ export const Organization: MessageFns<Organization> = {
               break;
             }
 
-            message.suspendTime = fromTimestamp(Timestamp.decode(reader, reader.uint32()));
+            message.suspendTime = Timestamp.decode(reader, reader.uint32());
             continue;
           }
           case 5: {
@@ -264,7 +264,7 @@ export const Organization: MessageFns<Organization> = {
               break;
             }
 
-            message.createTime = fromTimestamp(Timestamp.decode(reader, reader.uint32()));
+            message.createTime = Timestamp.decode(reader, reader.uint32());
             continue;
           }
           case 7: {
@@ -303,7 +303,9 @@ export const Organization: MessageFns<Organization> = {
     message.name = object.name ?? "";
     message.displayName = object.displayName ?? "";
     message.profile = object.profile ?? "";
-    message.suspendTime = object.suspendTime ?? undefined;
+    message.suspendTime = (object.suspendTime !== undefined && object.suspendTime !== null)
+      ? Timestamp.fromPartial(object.suspendTime)
+      : undefined;
     message.labels = (() => {
       const m = new Map();
       (object.labels as Map<string, string> ?? new Map()).forEach((value, key) => {
@@ -313,7 +315,9 @@ export const Organization: MessageFns<Organization> = {
       });
       return m;
     })();
-    message.createTime = object.createTime ?? undefined;
+    message.createTime = (object.createTime !== undefined && object.createTime !== null)
+      ? Timestamp.fromPartial(object.createTime)
+      : undefined;
     message.revision = (object.revision !== undefined && object.revision !== null) ? BigInt(object.revision) : 0n;
     message.etag = object.etag ?? "";
     return message;
@@ -447,7 +451,7 @@ export const ApiKey: MessageFns<ApiKey> = {
       AllowlistEntry.encode(v!, writer.uint32(58).fork()).join();
     }
     if (message.expireTime !== undefined) {
-      Timestamp.encode(toTimestamp(message.expireTime), writer.uint32(66).fork()).join();
+      Timestamp.encode(message.expireTime, writer.uint32(66).fork()).join();
     }
     if (message.rateLimit !== undefined) {
       RateLimit.encode(message.rateLimit, writer.uint32(74).fork()).join();
@@ -468,13 +472,13 @@ export const ApiKey: MessageFns<ApiKey> = {
       writer.uint32(114).string(message.pepperId);
     }
     if (message.createTime !== undefined) {
-      Timestamp.encode(toTimestamp(message.createTime), writer.uint32(122).fork()).join();
+      Timestamp.encode(message.createTime, writer.uint32(122).fork()).join();
     }
     if (message.updateTime !== undefined) {
-      Timestamp.encode(toTimestamp(message.updateTime), writer.uint32(130).fork()).join();
+      Timestamp.encode(message.updateTime, writer.uint32(130).fork()).join();
     }
     if (message.lastUsedTime !== undefined) {
-      Timestamp.encode(toTimestamp(message.lastUsedTime), writer.uint32(138).fork()).join();
+      Timestamp.encode(message.lastUsedTime, writer.uint32(138).fork()).join();
     }
     if (message.rotatedFrom !== "") {
       writer.uint32(146).string(message.rotatedFrom);
@@ -483,19 +487,19 @@ export const ApiKey: MessageFns<ApiKey> = {
       writer.uint32(154).string(message.rotatedTo);
     }
     if (message.rotateTime !== undefined) {
-      Timestamp.encode(toTimestamp(message.rotateTime), writer.uint32(162).fork()).join();
+      Timestamp.encode(message.rotateTime, writer.uint32(162).fork()).join();
     }
     if (message.graceEndTime !== undefined) {
-      Timestamp.encode(toTimestamp(message.graceEndTime), writer.uint32(170).fork()).join();
+      Timestamp.encode(message.graceEndTime, writer.uint32(170).fork()).join();
     }
     if (message.suspendTime !== undefined) {
-      Timestamp.encode(toTimestamp(message.suspendTime), writer.uint32(178).fork()).join();
+      Timestamp.encode(message.suspendTime, writer.uint32(178).fork()).join();
     }
     if (message.suspendReason !== "") {
       writer.uint32(186).string(message.suspendReason);
     }
     if (message.revokeTime !== undefined) {
-      Timestamp.encode(toTimestamp(message.revokeTime), writer.uint32(194).fork()).join();
+      Timestamp.encode(message.revokeTime, writer.uint32(194).fork()).join();
     }
     if (message.revokeReason !== 0) {
       writer.uint32(200).int32(message.revokeReason);
@@ -504,10 +508,10 @@ export const ApiKey: MessageFns<ApiKey> = {
       writer.uint32(210).string(message.revokeComment);
     }
     if (message.deleteTime !== undefined) {
-      Timestamp.encode(toTimestamp(message.deleteTime), writer.uint32(218).fork()).join();
+      Timestamp.encode(message.deleteTime, writer.uint32(218).fork()).join();
     }
     if (message.purgeTime !== undefined) {
-      Timestamp.encode(toTimestamp(message.purgeTime), writer.uint32(226).fork()).join();
+      Timestamp.encode(message.purgeTime, writer.uint32(226).fork()).join();
     }
     if (message.creator !== "") {
       writer.uint32(234).string(message.creator);
@@ -598,7 +602,7 @@ export const ApiKey: MessageFns<ApiKey> = {
               break;
             }
 
-            message.expireTime = fromTimestamp(Timestamp.decode(reader, reader.uint32()));
+            message.expireTime = Timestamp.decode(reader, reader.uint32());
             continue;
           }
           case 9: {
@@ -657,7 +661,7 @@ export const ApiKey: MessageFns<ApiKey> = {
               break;
             }
 
-            message.createTime = fromTimestamp(Timestamp.decode(reader, reader.uint32()));
+            message.createTime = Timestamp.decode(reader, reader.uint32());
             continue;
           }
           case 16: {
@@ -665,7 +669,7 @@ export const ApiKey: MessageFns<ApiKey> = {
               break;
             }
 
-            message.updateTime = fromTimestamp(Timestamp.decode(reader, reader.uint32()));
+            message.updateTime = Timestamp.decode(reader, reader.uint32());
             continue;
           }
           case 17: {
@@ -673,7 +677,7 @@ export const ApiKey: MessageFns<ApiKey> = {
               break;
             }
 
-            message.lastUsedTime = fromTimestamp(Timestamp.decode(reader, reader.uint32()));
+            message.lastUsedTime = Timestamp.decode(reader, reader.uint32());
             continue;
           }
           case 18: {
@@ -697,7 +701,7 @@ export const ApiKey: MessageFns<ApiKey> = {
               break;
             }
 
-            message.rotateTime = fromTimestamp(Timestamp.decode(reader, reader.uint32()));
+            message.rotateTime = Timestamp.decode(reader, reader.uint32());
             continue;
           }
           case 21: {
@@ -705,7 +709,7 @@ export const ApiKey: MessageFns<ApiKey> = {
               break;
             }
 
-            message.graceEndTime = fromTimestamp(Timestamp.decode(reader, reader.uint32()));
+            message.graceEndTime = Timestamp.decode(reader, reader.uint32());
             continue;
           }
           case 22: {
@@ -713,7 +717,7 @@ export const ApiKey: MessageFns<ApiKey> = {
               break;
             }
 
-            message.suspendTime = fromTimestamp(Timestamp.decode(reader, reader.uint32()));
+            message.suspendTime = Timestamp.decode(reader, reader.uint32());
             continue;
           }
           case 23: {
@@ -729,7 +733,7 @@ export const ApiKey: MessageFns<ApiKey> = {
               break;
             }
 
-            message.revokeTime = fromTimestamp(Timestamp.decode(reader, reader.uint32()));
+            message.revokeTime = Timestamp.decode(reader, reader.uint32());
             continue;
           }
           case 25: {
@@ -753,7 +757,7 @@ export const ApiKey: MessageFns<ApiKey> = {
               break;
             }
 
-            message.deleteTime = fromTimestamp(Timestamp.decode(reader, reader.uint32()));
+            message.deleteTime = Timestamp.decode(reader, reader.uint32());
             continue;
           }
           case 28: {
@@ -761,7 +765,7 @@ export const ApiKey: MessageFns<ApiKey> = {
               break;
             }
 
-            message.purgeTime = fromTimestamp(Timestamp.decode(reader, reader.uint32()));
+            message.purgeTime = Timestamp.decode(reader, reader.uint32());
             continue;
           }
           case 29: {
@@ -812,7 +816,9 @@ export const ApiKey: MessageFns<ApiKey> = {
     message.scopeMode = object.scopeMode ?? 0;
     message.scopes = object.scopes?.map((e) => e) || [];
     message.allowlist = object.allowlist?.map((e) => AllowlistEntry.fromPartial(e)) || [];
-    message.expireTime = object.expireTime ?? undefined;
+    message.expireTime = (object.expireTime !== undefined && object.expireTime !== null)
+      ? Timestamp.fromPartial(object.expireTime)
+      : undefined;
     message.rateLimit = (object.rateLimit !== undefined && object.rateLimit !== null)
       ? RateLimit.fromPartial(object.rateLimit)
       : undefined;
@@ -829,20 +835,38 @@ export const ApiKey: MessageFns<ApiKey> = {
     message.keyHint = object.keyHint ?? "";
     message.form = object.form ?? 0;
     message.pepperId = object.pepperId ?? "";
-    message.createTime = object.createTime ?? undefined;
-    message.updateTime = object.updateTime ?? undefined;
-    message.lastUsedTime = object.lastUsedTime ?? undefined;
+    message.createTime = (object.createTime !== undefined && object.createTime !== null)
+      ? Timestamp.fromPartial(object.createTime)
+      : undefined;
+    message.updateTime = (object.updateTime !== undefined && object.updateTime !== null)
+      ? Timestamp.fromPartial(object.updateTime)
+      : undefined;
+    message.lastUsedTime = (object.lastUsedTime !== undefined && object.lastUsedTime !== null)
+      ? Timestamp.fromPartial(object.lastUsedTime)
+      : undefined;
     message.rotatedFrom = object.rotatedFrom ?? "";
     message.rotatedTo = object.rotatedTo ?? "";
-    message.rotateTime = object.rotateTime ?? undefined;
-    message.graceEndTime = object.graceEndTime ?? undefined;
-    message.suspendTime = object.suspendTime ?? undefined;
+    message.rotateTime = (object.rotateTime !== undefined && object.rotateTime !== null)
+      ? Timestamp.fromPartial(object.rotateTime)
+      : undefined;
+    message.graceEndTime = (object.graceEndTime !== undefined && object.graceEndTime !== null)
+      ? Timestamp.fromPartial(object.graceEndTime)
+      : undefined;
+    message.suspendTime = (object.suspendTime !== undefined && object.suspendTime !== null)
+      ? Timestamp.fromPartial(object.suspendTime)
+      : undefined;
     message.suspendReason = object.suspendReason ?? "";
-    message.revokeTime = object.revokeTime ?? undefined;
+    message.revokeTime = (object.revokeTime !== undefined && object.revokeTime !== null)
+      ? Timestamp.fromPartial(object.revokeTime)
+      : undefined;
     message.revokeReason = object.revokeReason ?? 0;
     message.revokeComment = object.revokeComment ?? "";
-    message.deleteTime = object.deleteTime ?? undefined;
-    message.purgeTime = object.purgeTime ?? undefined;
+    message.deleteTime = (object.deleteTime !== undefined && object.deleteTime !== null)
+      ? Timestamp.fromPartial(object.deleteTime)
+      : undefined;
+    message.purgeTime = (object.purgeTime !== undefined && object.purgeTime !== null)
+      ? Timestamp.fromPartial(object.purgeTime)
+      : undefined;
     message.creator = object.creator ?? "";
     message.revision = (object.revision !== undefined && object.revision !== null) ? BigInt(object.revision) : 0n;
     message.etag = object.etag ?? "";
@@ -1142,10 +1166,10 @@ function createBaseInterval(): Interval {
 export const Interval: MessageFns<Interval> = {
   encode(message: Interval, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.startTime !== undefined) {
-      Timestamp.encode(toTimestamp(message.startTime), writer.uint32(10).fork()).join();
+      Timestamp.encode(message.startTime, writer.uint32(10).fork()).join();
     }
     if (message.endTime !== undefined) {
-      Timestamp.encode(toTimestamp(message.endTime), writer.uint32(18).fork()).join();
+      Timestamp.encode(message.endTime, writer.uint32(18).fork()).join();
     }
     return writer;
   },
@@ -1168,7 +1192,7 @@ export const Interval: MessageFns<Interval> = {
               break;
             }
 
-            message.startTime = fromTimestamp(Timestamp.decode(reader, reader.uint32()));
+            message.startTime = Timestamp.decode(reader, reader.uint32());
             continue;
           }
           case 2: {
@@ -1176,7 +1200,7 @@ export const Interval: MessageFns<Interval> = {
               break;
             }
 
-            message.endTime = fromTimestamp(Timestamp.decode(reader, reader.uint32()));
+            message.endTime = Timestamp.decode(reader, reader.uint32());
             continue;
           }
         }
@@ -1196,8 +1220,12 @@ export const Interval: MessageFns<Interval> = {
   },
   fromPartial<I extends Exact<DeepPartial<Interval>, I>>(object: I): Interval {
     const message = createBaseInterval() as any;
-    message.startTime = object.startTime ?? undefined;
-    message.endTime = object.endTime ?? undefined;
+    message.startTime = (object.startTime !== undefined && object.startTime !== null)
+      ? Timestamp.fromPartial(object.startTime)
+      : undefined;
+    message.endTime = (object.endTime !== undefined && object.endTime !== null)
+      ? Timestamp.fromPartial(object.endTime)
+      : undefined;
     return message;
   },
 };
@@ -1215,18 +1243,6 @@ type DeepPartial<T> = T extends bigint ? string | number | bigint
 type KeysOfUnion<T> = T extends T ? keyof T : never;
 type Exact<P, I extends P> = P extends Builtin ? P
   : P & { [K in keyof P]: Exact<P[K], I[K]> } & { [K in Exclude<keyof I, KeysOfUnion<P>>]: never };
-
-function toTimestamp(date: Date): Timestamp {
-  const seconds = BigInt(Math.trunc(date.getTime() / 1_000));
-  const nanos = (date.getTime() % 1_000) * 1_000_000;
-  return { seconds, nanos };
-}
-
-function fromTimestamp(t: Timestamp): Date {
-  let millis = (globalThis.Number(t.seconds.toString()) || 0) * 1_000;
-  millis += (t.nanos || 0) / 1_000_000;
-  return new globalThis.Date(millis);
-}
 
 interface MessageFns<T> {
   encode(message: T, writer?: BinaryWriter): BinaryWriter;

@@ -39,7 +39,7 @@ export interface GetUsageMetricsResponse {
   readonly denied: bigint;
   readonly byReason: Map<string, bigint>;
   readonly byStatusClass: Map<string, bigint>;
-  readonly lastUsedTime: Date | undefined;
+  readonly lastUsedTime: Timestamp | undefined;
   readonly series: readonly GetUsageMetricsResponse_Point[];
   readonly safeToFinish: boolean;
 }
@@ -75,7 +75,7 @@ export interface ListUsageLogsResponse {
 }
 
 export interface UsageLog {
-  readonly time: Date | undefined;
+  readonly time: Timestamp | undefined;
   readonly organization: string;
   readonly apiKey: string;
   readonly environment: string;
@@ -272,7 +272,7 @@ export const GetUsageMetricsResponse: MessageFns<GetUsageMetricsResponse> = {
       GetUsageMetricsResponse_ByStatusClassEntry.encode({ key: key as any, value }, writer.uint32(42).fork()).join();
     });
     if (message.lastUsedTime !== undefined) {
-      Timestamp.encode(toTimestamp(message.lastUsedTime), writer.uint32(50).fork()).join();
+      Timestamp.encode(message.lastUsedTime, writer.uint32(50).fork()).join();
     }
     for (const v of message.series) {
       GetUsageMetricsResponse_Point.encode(v!, writer.uint32(58).fork()).join();
@@ -347,7 +347,7 @@ export const GetUsageMetricsResponse: MessageFns<GetUsageMetricsResponse> = {
               break;
             }
 
-            message.lastUsedTime = fromTimestamp(Timestamp.decode(reader, reader.uint32()));
+            message.lastUsedTime = Timestamp.decode(reader, reader.uint32());
             continue;
           }
           case 7: {
@@ -406,7 +406,9 @@ export const GetUsageMetricsResponse: MessageFns<GetUsageMetricsResponse> = {
       });
       return m;
     })();
-    message.lastUsedTime = object.lastUsedTime ?? undefined;
+    message.lastUsedTime = (object.lastUsedTime !== undefined && object.lastUsedTime !== null)
+      ? Timestamp.fromPartial(object.lastUsedTime)
+      : undefined;
     message.series = object.series?.map((e) => GetUsageMetricsResponse_Point.fromPartial(e)) || [];
     message.safeToFinish = object.safeToFinish ?? false;
     return message;
@@ -863,7 +865,7 @@ function createBaseUsageLog(): UsageLog {
 export const UsageLog: MessageFns<UsageLog> = {
   encode(message: UsageLog, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.time !== undefined) {
-      Timestamp.encode(toTimestamp(message.time), writer.uint32(10).fork()).join();
+      Timestamp.encode(message.time, writer.uint32(10).fork()).join();
     }
     if (message.organization !== "") {
       writer.uint32(18).string(message.organization);
@@ -952,7 +954,7 @@ export const UsageLog: MessageFns<UsageLog> = {
               break;
             }
 
-            message.time = fromTimestamp(Timestamp.decode(reader, reader.uint32()));
+            message.time = Timestamp.decode(reader, reader.uint32());
             continue;
           }
           case 2: {
@@ -1124,7 +1126,7 @@ export const UsageLog: MessageFns<UsageLog> = {
   },
   fromPartial<I extends Exact<DeepPartial<UsageLog>, I>>(object: I): UsageLog {
     const message = createBaseUsageLog() as any;
-    message.time = object.time ?? undefined;
+    message.time = (object.time !== undefined && object.time !== null) ? Timestamp.fromPartial(object.time) : undefined;
     message.organization = object.organization ?? "";
     message.apiKey = object.apiKey ?? "";
     message.environment = object.environment ?? "";
@@ -1466,18 +1468,6 @@ type DeepPartial<T> = T extends bigint ? string | number | bigint
 type KeysOfUnion<T> = T extends T ? keyof T : never;
 type Exact<P, I extends P> = P extends Builtin ? P
   : P & { [K in keyof P]: Exact<P[K], I[K]> } & { [K in Exclude<keyof I, KeysOfUnion<P>>]: never };
-
-function toTimestamp(date: Date): Timestamp {
-  const seconds = BigInt(Math.trunc(date.getTime() / 1_000));
-  const nanos = (date.getTime() % 1_000) * 1_000_000;
-  return { seconds, nanos };
-}
-
-function fromTimestamp(t: Timestamp): Date {
-  let millis = (globalThis.Number(t.seconds.toString()) || 0) * 1_000;
-  millis += (t.nanos || 0) / 1_000_000;
-  return new globalThis.Date(millis);
-}
 
 interface MessageFns<T> {
   encode(message: T, writer?: BinaryWriter): BinaryWriter;

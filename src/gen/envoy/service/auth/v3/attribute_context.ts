@@ -34,7 +34,7 @@ export interface AttributeContext_Peer_LabelsEntry {
 }
 
 export interface AttributeContext_Request {
-  readonly time: Date | undefined;
+  readonly time: Timestamp | undefined;
   readonly http: AttributeContext_HttpRequest | undefined;
 }
 
@@ -420,7 +420,7 @@ function createBaseAttributeContext_Request(): AttributeContext_Request {
 export const AttributeContext_Request: MessageFns<AttributeContext_Request> = {
   encode(message: AttributeContext_Request, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.time !== undefined) {
-      Timestamp.encode(toTimestamp(message.time), writer.uint32(10).fork()).join();
+      Timestamp.encode(message.time, writer.uint32(10).fork()).join();
     }
     if (message.http !== undefined) {
       AttributeContext_HttpRequest.encode(message.http, writer.uint32(18).fork()).join();
@@ -446,7 +446,7 @@ export const AttributeContext_Request: MessageFns<AttributeContext_Request> = {
               break;
             }
 
-            message.time = fromTimestamp(Timestamp.decode(reader, reader.uint32()));
+            message.time = Timestamp.decode(reader, reader.uint32());
             continue;
           }
           case 2: {
@@ -474,7 +474,7 @@ export const AttributeContext_Request: MessageFns<AttributeContext_Request> = {
   },
   fromPartial<I extends Exact<DeepPartial<AttributeContext_Request>, I>>(object: I): AttributeContext_Request {
     const message = createBaseAttributeContext_Request() as any;
-    message.time = object.time ?? undefined;
+    message.time = (object.time !== undefined && object.time !== null) ? Timestamp.fromPartial(object.time) : undefined;
     message.http = (object.http !== undefined && object.http !== null)
       ? AttributeContext_HttpRequest.fromPartial(object.http)
       : undefined;
@@ -921,18 +921,6 @@ type DeepPartial<T> = T extends bigint ? string | number | bigint
 type KeysOfUnion<T> = T extends T ? keyof T : never;
 type Exact<P, I extends P> = P extends Builtin ? P
   : P & { [K in keyof P]: Exact<P[K], I[K]> } & { [K in Exclude<keyof I, KeysOfUnion<P>>]: never };
-
-function toTimestamp(date: Date): Timestamp {
-  const seconds = BigInt(Math.trunc(date.getTime() / 1_000));
-  const nanos = (date.getTime() % 1_000) * 1_000_000;
-  return { seconds, nanos };
-}
-
-function fromTimestamp(t: Timestamp): Date {
-  let millis = (globalThis.Number(t.seconds.toString()) || 0) * 1_000;
-  millis += (t.nanos || 0) / 1_000_000;
-  return new globalThis.Date(millis);
-}
 
 interface MessageFns<T> {
   encode(message: T, writer?: BinaryWriter): BinaryWriter;
