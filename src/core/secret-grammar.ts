@@ -1,5 +1,8 @@
 // The forms an API key's secret may have under a profile, compiled; recognised on raw octets before anything is hashed.
 // The checksum tells a mistyped key from an unknown one; it protects nothing (admin-api.md section 4).
+import { checksumLength, checksumMatches } from './checksum.ts'
+import { compileInner, type InnerTemplate, matchesInner } from './inner-template.ts'
+import { CLASS_BASE62, classBit, commonClasses } from './octet-class.ts'
 
 export type SecretAlphabet = 'base62' | 'hex' | 'base64url'
 
@@ -30,21 +33,104 @@ export interface SecretGrammar {
   readonly forms: SecretForms
 }
 
+/** What `compileSecretGrammar` really makes; the interface above shows the part others may read. */
+interface CompiledGrammar extends SecretGrammar {
+  readonly prefixes: readonly Uint8Array[]
+  readonly coreClass: number
+  readonly suffix: Uint8Array
+  /** Octets of an issued body: core, checksum and suffix. */
+  readonly issuedLength: number
+  readonly plain: readonly PlainForm[]
+  readonly inner: readonly InnerTemplate[]
+}
+
+interface PlainForm {
+  readonly classBit: number
+  readonly min: number
+  readonly max: number
+}
+
 /** Result bits of `recognise`; 0: fits no form. */
 export const FORM_NONE = 0
 export const FORM_ISSUED = 1
 export const FORM_IMPORTED = 2
 
-export function compileSecretGrammar(_forms: SecretForms): SecretGrammar {
-  throw new Error('not built yet')
+/** Compiles what a profile states of its keys. @throws SyntaxError for an inner template that is none; the linter refuses it before. */
+export function compileSecretGrammar(forms: SecretForms): SecretGrammar {
+  const encoder = new TextEncoder()
+  const suffix = encoder.encode(forms.issued.suffix)
+  return Object.freeze<CompiledGrammar>({
+    forms,
+    prefixes: forms.prefixes.map(({ prefix }) => encoder.encode(prefix)),
+    coreClass: classBit(forms.issued.alphabet),
+    suffix,
+    issuedLength: forms.issued.secretLength + checksumLength + suffix.length,
+    plain: forms.imported.flatMap(form =>
+      'length' in form ? [{ classBit: classBit(form.alphabet), ...form.length }] : [],
+    ),
+    inner: forms.imported.flatMap(form => ('inner' in form ? [compileInner(form.inner)] : [])),
+  })
 }
 
 /** Which forms the octets `bytes[start, end)` fit: bits FORM_ISSUED and FORM_IMPORTED. Never allocates, never hashes. */
-export function recognise(_grammar: SecretGrammar, _bytes: Uint8Array, _start: number, _end: number): number {
-  throw new Error('not built yet')
+export function recognise(grammar: SecretGrammar, bytes: Uint8Array, start: number, end: number): number {
+  if (!isCompiled(grammar) || end - start > grammar.forms.maxLength) return FORM_NONE
+  const body = bodyStart(grammar.prefixes, bytes, start, end)
+  if (body < 0) return FORM_NONE
+  const issued = fitsIssued(grammar, bytes, body, end) ? FORM_ISSUED : FORM_NONE
+  return fitsImported(grammar, bytes, body, end) ? issued | FORM_IMPORTED : issued
 }
 
 /** Whether the checksum of a secret of the issued form is right. Called only after a table miss. */
-export function checksumHolds(_grammar: SecretGrammar, _bytes: Uint8Array, _start: number, _end: number): boolean {
-  throw new Error('not built yet')
+export function checksumHolds(grammar: SecretGrammar, bytes: Uint8Array, start: number, end: number): boolean {
+  if (!isCompiled(grammar)) return false
+  const at = end - grammar.suffix.length - checksumLength
+  return at >= start && checksumMatches(bytes, start, at)
+}
+
+function isCompiled(grammar: SecretGrammar): grammar is CompiledGrammar {
+  return 'issuedLength' in grammar
+}
+
+/** Position behind the one prefix the octets begin with, or -1. No prefix begins another (the linter refuses it). */
+function bodyStart(prefixes: readonly Uint8Array[], bytes: Uint8Array, start: number, end: number): number {
+  for (const prefix of prefixes) {
+    if (holdsAt(prefix, bytes, start, end)) return start + prefix.length
+  }
+  return -1
+}
+
+/** Whether `part` stands at `at` and ends at or before `end`. */
+function holdsAt(part: Uint8Array, bytes: Uint8Array, at: number, end: number): boolean {
+  if (end - at < part.length) return false
+  for (let i = 0; i < part.length; i++) {
+    if (bytes[at + i] !== part[i]) return false
+  }
+  return true
+}
+
+function fitsIssued(grammar: CompiledGrammar, bytes: Uint8Array, body: number, end: number): boolean {
+  if (end - body !== grammar.issuedLength) return false
+  const suffixAt = end - grammar.suffix.length
+  const checksumAt = suffixAt - checksumLength
+  return (
+    holdsAt(grammar.suffix, bytes, suffixAt, end) &&
+    (commonClasses(bytes, checksumAt, suffixAt) & CLASS_BASE62) !== 0 &&
+    (commonClasses(bytes, body, checksumAt) & grammar.coreClass) !== 0
+  )
+}
+
+function fitsImported(grammar: CompiledGrammar, bytes: Uint8Array, body: number, end: number): boolean {
+  for (const form of grammar.plain) {
+    if (fitsPlain(form, bytes, body, end)) return true
+  }
+  for (const template of grammar.inner) {
+    if (matchesInner(template, bytes, body, end)) return true
+  }
+  return false
+}
+
+function fitsPlain(form: PlainForm, bytes: Uint8Array, body: number, end: number): boolean {
+  const length = end - body
+  return length >= form.min && length <= form.max && (commonClasses(bytes, body, end) & form.classBit) !== 0
 }
