@@ -1,0 +1,72 @@
+// Every metric of the product: name, kind, labels, meaning. What is not here cannot be registered.
+// docs/metrics.md is held against this table; labels come from closed sets, never from a request.
+
+export interface MetricRow {
+  readonly kind: 'counter' | 'gauge'
+  readonly labels: readonly string[]
+  readonly help: string
+}
+
+export const metricCatalogue = {
+  gatewarden_decisions_total: {
+    kind: 'counter',
+    labels: ['profile', 'reason'],
+    help: 'Decisions by profile and reason; reason allow is an allow, an empty profile is a request that matched none.',
+  },
+  gatewarden_confirm_age_seconds: {
+    kind: 'gauge',
+    labels: [],
+    help: 'Time since the start of the cycle that last proved the key table current; +Inf before the first.',
+  },
+  gatewarden_fresh: {
+    kind: 'gauge',
+    labels: [],
+    help: '1 while the key table may be used, 0 while checks that need it get 503.',
+  },
+  gatewarden_ready: { kind: 'gauge', labels: [], help: '1 while the process is ready for checks.' },
+  gatewarden_applied_revision: {
+    kind: 'gauge',
+    labels: [],
+    help: 'Revision of the change feed that is wholly applied.',
+  },
+  gatewarden_table_keys: { kind: 'gauge', labels: [], help: 'API keys in memory.' },
+  gatewarden_table_bytes: { kind: 'gauge', labels: [], help: 'Octets of the key table.' },
+  gatewarden_table_invalid: { kind: 'gauge', labels: [], help: 'API keys whose row cannot be read; each answers 503.' },
+  gatewarden_record_invalid_total: {
+    kind: 'counter',
+    labels: ['cause'],
+    help: 'Rows that could not be read, by column.',
+  },
+  gatewarden_feed_reload_total: { kind: 'counter', labels: ['cause'], help: 'Loads of the whole table, by cause.' },
+  gatewarden_feed_errors_total: { kind: 'counter', labels: ['cause'], help: 'Feed cycles that failed, by cause.' },
+  gatewarden_suspend_detected_total: {
+    kind: 'counter',
+    labels: [],
+    help: 'Times the process found that it had been suspended.',
+  },
+  gatewarden_config_reload_failed: {
+    kind: 'gauge',
+    labels: [],
+    help: '1 while a changed profile file is refused and the last good one serves.',
+  },
+  gatewarden_limit_buckets: { kind: 'gauge', labels: [], help: 'Rate-limit counters in memory.' },
+  gatewarden_limit_evictions_total: {
+    kind: 'counter',
+    labels: [],
+    help: 'Rate-limit counters given up because the bound was reached.',
+  },
+  gatewarden_admin_calls_total: {
+    kind: 'counter',
+    labels: ['method', 'code'],
+    help: 'Admin calls by method and gRPC status.',
+  },
+  gatewarden_log_dropped_total: { kind: 'counter', labels: [], help: 'Log lines lost to a slow or gone reader.' },
+  gatewarden_loop_delay_seconds: {
+    kind: 'gauge',
+    labels: [],
+    help: 'Longest delay of the event loop since the last scrape.',
+  },
+  gatewarden_build_info: { kind: 'gauge', labels: ['version', 'node', 'role'], help: 'Always 1.' },
+} as const satisfies Readonly<Record<string, MetricRow>>
+
+export type MetricName = keyof typeof metricCatalogue
