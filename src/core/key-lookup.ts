@@ -53,6 +53,8 @@ export interface ChargeResult {
 
 /** Rate-limit counters. Charges all of the limits or none. */
 export interface LimitCharger {
+  /** What `charge` would find, without charging: for profiles that look at the limit before another step (D13). */
+  peek(slot: number, own: LimitSpec | null, route: readonly LimitSpec[], now: Micros, out: ChargeResult): void
   /** Charges one request of the key in `slot` against its own limit (null: none) and the route's limits. */
   charge(slot: number, own: LimitSpec | null, route: readonly LimitSpec[], now: Micros, out: ChargeResult): void
 }
