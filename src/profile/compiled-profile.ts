@@ -21,7 +21,9 @@ export type InsertionName = (typeof insertionNames)[number]
 
 /**
  * Text with holes, encoded at compile time: piece 0, value of hole 0, piece 1, value of hole 1, …, last piece.
- * In a JSON body a hole inside a string takes the value JSON-escaped, a typed hole (`{$: name}`) as a JSON value; `quoted` tells which.
+ * In a JSON body a hole of form `json-string-part` stands inside quotes that belong to the pieces and takes the value JSON-escaped;
+ * a `json-value` hole takes a number in decimal digits (the only typed values that are open at compile time). `text` stands in
+ * header values and messages: printable ASCII.
  */
 export interface Template {
   /** UTF-8; always one more than holes. */

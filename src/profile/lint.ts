@@ -1,0 +1,58 @@
+// `gatewarden profile lint` as a function: reads, judges and compiles one profile text, all findings at once.
+// The same function serves the command line, the admin call, start and reload; nothing is thrown for a bad text.
+import { createNames } from '../core/names.ts'
+import { type CompileOptions, compileProfile } from './compile.ts'
+import type { CompiledProfile } from './compiled-profile.ts'
+import { profileDigest } from './digest.ts'
+import {
+  compareFindings,
+  type FieldPath,
+  type Finding,
+  type FindingCode,
+  findingLevels,
+  formatPath,
+  hasErrors,
+} from './finding.ts'
+import { isComplete, parseBlocks } from './parse-document.ts'
+import { readYaml } from './read-yaml.ts'
+
+export interface LintOptions {
+  /** Name shown in findings. */
+  readonly file: string
+  /** An OpenAPI document or lines of `METHOD path`: operations without a rule are reported. */
+  readonly inventory?: string
+  /** How the profile is compiled; by default for a production deployment, with names of its own. */
+  readonly compile?: CompileOptions
+}
+
+export interface LintResult {
+  readonly findings: readonly Finding[]
+  /** Lower-case hex; null when the text could not be read as a mapping. */
+  readonly digest: string | null
+  /** Present when there is no error. */
+  readonly compiled?: CompiledProfile
+}
+
+/** Lints one profile. Never throws. */
+export function lintProfile(text: string, options: LintOptions): LintResult {
+  const { data, positions, faults } = readYaml(text)
+  const findings: Finding[] = []
+  const add = (code: FindingCode, field: string, offset: number, message: string) => {
+    const { line, column } = positions.placeOf(offset)
+    findings.push({ code, level: findingLevels[code], file: options.file, field, line, column, message })
+  }
+  for (const fault of faults) add(fault.code, fault.field, fault.offset, fault.message)
+  if (data === undefined) return { findings: findings.sort(compareFindings), digest: null }
+  const report = (code: FindingCode, path: FieldPath, message: string) =>
+    add(code, formatPath(path), positions.offsetOf(path), message)
+  const blocks = parseBlocks(data, report)
+  const digest = profileDigest(data)
+  findings.sort(compareFindings)
+  if (hasErrors(findings) || !isComplete(blocks)) return { findings, digest }
+  const compile = options.compile ?? {
+    names: createNames(),
+    deploymentEnvironment: 'production',
+    acceptedEnvironments: null,
+  }
+  return { findings, digest, compiled: compileProfile(blocks, { yaml: text, digest }, compile) }
+}

@@ -1,0 +1,121 @@
+// Which placeholder means what, and for which denial reasons it has a value (profiles.md d.1).
+// A value known when a profile is compiled becomes text; one known when a reply is written stays a hole.
+import { type CheckStep, checkSteps, type DenialReason } from '../core/reason.ts'
+import { type InsertionName, insertionNames } from './compiled-profile.ts'
+
+/** A literal, or a hole filled when a reply is written. */
+export type Part = string | { readonly hole: InsertionName }
+
+/** What a rendering knows while it is compiled. */
+export interface PlaceholderScope {
+  readonly reason: DenialReason
+  readonly httpStatus: number
+  readonly code: string | null
+  /** Undefined while the message itself is compiled: it cannot contain itself. */
+  readonly message: readonly Part[] | undefined
+  readonly deploymentEnvironment: string
+  readonly headerName: string
+  /** Whether the profile makes support ids. */
+  readonly hasSupportId: boolean
+}
+
+/** A resolved placeholder: its parts, whether it is a number, null for JSON null. */
+export interface Resolved {
+  readonly parts: readonly Part[] | null
+  readonly numeric: boolean
+}
+
+/** The step that gives each reason; undefined: before the steps, or any of them. */
+const stepOf: Readonly<Record<DenialReason, CheckStep | undefined>> = {
+  authz_unavailable: undefined,
+  request_malformed: undefined,
+  credential_missing: 'credential',
+  multiple_credentials: 'credential',
+  credential_malformed: 'credential',
+  credential_check_failed: 'credential',
+  credential_unknown: 'credential',
+  deleted: 'state',
+  revoked: 'state',
+  rotated_out: 'state',
+  expired: 'state',
+  organization_suspended: 'state',
+  suspended: 'state',
+  environment_mismatch: 'environment',
+  route_unmapped: 'scope',
+  insufficient_scope: 'scope',
+  ip_undeterminable: 'ip',
+  ip_not_allowed: 'ip',
+  rate_limited: 'rate_limit',
+}
+
+const numericHoles: ReadonlySet<string> = new Set(['retry_after', 'limit', 'remaining', 'reset_unix'])
+const compiledNames: ReadonlySet<string> = new Set([
+  'http_status',
+  'code',
+  'message',
+  'deployment_environment',
+  'header_name',
+])
+
+/** Reasons for which a hole has a value; undefined: for all. */
+function reasonsOf(name: InsertionName): readonly DenialReason[] | undefined {
+  switch (name) {
+    case 'required_scope':
+      return ['insufficient_scope']
+    case 'retry_after':
+      return ['rate_limited', 'authz_unavailable']
+    case 'limit':
+    case 'remaining':
+    case 'reset_unix':
+      return ['rate_limited']
+    case 'key_environment':
+      return reasonsWithKey
+    default:
+      return undefined
+  }
+}
+
+const reasonsWithKey = (Object.keys(stepOf) as DenialReason[]).filter(reason => {
+  const step = stepOf[reason]
+  return step !== undefined && checkSteps.indexOf(step) >= checkSteps.indexOf('state')
+})
+
+function isInsertion(name: string): name is InsertionName {
+  return (insertionNames as readonly string[]).includes(name)
+}
+
+/** What a placeholder stands for in a rendering, or one sentence why it cannot stand there. */
+export function resolvePlaceholder(name: string, scope: PlaceholderScope): Resolved | { readonly fault: string } {
+  if (compiledNames.has(name)) return resolveCompiled(name, scope)
+  if (!isInsertion(name)) {
+    return {
+      fault: `there is no placeholder \`${name}\`; use one of ${[...compiledNames, ...insertionNames].join(', ')}`,
+    }
+  }
+  if (name === 'support_id' && !scope.hasSupportId) {
+    return { fault: 'the placeholder `support_id` has no value because `ids.support` is null; set a template there' }
+  }
+  const reasons = reasonsOf(name)
+  if (reasons !== undefined && !reasons.includes(scope.reason)) {
+    return {
+      fault: `the placeholder \`${name}\` has no value for the reason \`${scope.reason}\`; give that reason another rendering`,
+    }
+  }
+  return { parts: [{ hole: name }], numeric: numericHoles.has(name) }
+}
+
+function resolveCompiled(name: string, scope: PlaceholderScope): Resolved | { readonly fault: string } {
+  switch (name) {
+    case 'http_status':
+      return { parts: [String(scope.httpStatus)], numeric: true }
+    case 'code':
+      return { parts: scope.code === null ? null : [scope.code], numeric: false }
+    case 'deployment_environment':
+      return { parts: [scope.deploymentEnvironment], numeric: false }
+    case 'header_name':
+      return { parts: [scope.headerName], numeric: false }
+    default:
+      if (scope.message === undefined) return { fault: 'a message cannot contain `{message}`; write the text out' }
+      return { parts: scope.message, numeric: false }
+  }
+}

@@ -1,0 +1,221 @@
+// Reads the safe subset of YAML that profiles are written in: plain data, no tags, anchors, aliases or merge keys.
+// Guarantees: every fault is a finding with its position, nothing is thrown, and work is bounded by size and depth.
+// The position of every member is kept, so that later checks can point at what they mean.
+import { Composer, type CST, isMap, isScalar, isSeq, LineCounter, type Node, type ParsedNode, Parser } from 'yaml'
+import { type FieldPath, type FindingCode, formatPath } from './finding.ts'
+
+/** A profile is a hand-written text of some 10 KiB; more is a mistake or an attack. Octets of UTF-8. */
+export const PROFILE_OCTETS_MAX = 256 * 1024
+/** The deepest member of the schema lies 8 levels down; body templates get as much again. */
+export const PROFILE_DEPTH_MAX = 16
+
+/** Plain data as read: objects have only own members, none is called `__proto__`. */
+export type Data = string | number | boolean | null | readonly Data[] | { readonly [name: string]: Data }
+
+/** A fault found while reading. `offset` counts UTF-16 units from the start of the text. */
+export interface ReadFault {
+  readonly code: FindingCode
+  readonly field: string
+  readonly offset: number
+  readonly message: string
+}
+
+/** Where members begin. */
+export interface Positions {
+  /** Offset of a member: of its name, or of the value in a list; of the nearest parent that exists otherwise. */
+  offsetOf(path: FieldPath): number
+  /** Line and column, both from 1. */
+  placeOf(offset: number): { readonly line: number; readonly column: number }
+}
+
+export interface ReadResult {
+  /** Undefined when the text is not a mapping in the subset: then `faults` says why. */
+  readonly data: { readonly [name: string]: Data } | undefined
+  readonly positions: Positions
+  readonly faults: readonly ReadFault[]
+}
+
+/** Reads one profile text. Never throws. */
+export function readYaml(text: string): ReadResult {
+  const lines = new LineCounter()
+  const reader = new Reader(lines)
+  const data = reader.read(text)
+  return { data, positions: reader, faults: reader.faults }
+}
+
+class Reader implements Positions {
+  readonly faults: ReadFault[] = []
+  private readonly offsets = new Map<string, number>()
+  private readonly lines: LineCounter
+
+  constructor(lines: LineCounter) {
+    this.lines = lines
+  }
+
+  offsetOf(path: FieldPath): number {
+    for (let length = path.length; length > 0; length--) {
+      const offset = this.offsets.get(keyOf(path.slice(0, length)))
+      if (offset !== undefined) return offset
+    }
+    return 0
+  }
+
+  placeOf(offset: number): { line: number; column: number } {
+    const { line, col } = this.lines.linePos(offset)
+    return line === 0 ? { line: 1, column: 1 } : { line, column: col }
+  }
+
+  read(text: string): { readonly [name: string]: Data } | undefined {
+    const octets = Buffer.byteLength(text)
+    if (octets > PROFILE_OCTETS_MAX) {
+      this.fault('limit', [], 0, `the file has ${octets} octets; shorten it to at most ${PROFILE_OCTETS_MAX}`)
+      return undefined
+    }
+    this.lines.addNewLine(0)
+    const tokens = [...new Parser(this.lines.addNewLine).parse(text)]
+    const tooDeep = firstTooDeep(tokens)
+    if (tooDeep !== undefined) {
+      this.fault(
+        'limit',
+        [],
+        tooDeep,
+        `members are nested more than ${PROFILE_DEPTH_MAX} levels deep; flatten this part`,
+      )
+      return undefined
+    }
+    return this.compose(tokens, text.length)
+  }
+
+  private compose(tokens: readonly CST.Token[], end: number): { readonly [name: string]: Data } | undefined {
+    // Repeated names are found below: the library compares every pair of names, which a hostile file makes quadratic.
+    const composer = new Composer({
+      schema: 'core',
+      merge: false,
+      stringKeys: true,
+      uniqueKeys: false,
+      prettyErrors: false,
+    })
+    const [document, second] = [...composer.compose(tokens, true, end)]
+    if (document === undefined) return undefined
+    for (const error of [...document.errors, ...document.warnings]) {
+      this.fault('syntax', [], error.pos[0], `the YAML cannot be read: ${sentence(error.message)}; correct it here`)
+    }
+    if (second !== undefined) {
+      this.fault('syntax', [], second.range[0], 'a profile is one YAML document; remove this second one')
+    }
+    const { yaml, tags } = document.directives
+    if (yaml.explicit === true || Object.keys(tags).length > 1) {
+      this.fault('syntax', [], 0, 'directives (%YAML, %TAG) are not used in profiles; remove the line')
+    }
+    const data = this.convert(document.contents, [])
+    if (data === null || typeof data !== 'object' || Array.isArray(data)) {
+      if (this.faults.length === 0) {
+        this.fault('syntax', [], 0, 'a profile is a mapping of members; begin with `apiVersion: gatewarden/v1`')
+      }
+      return undefined
+    }
+    return data as { readonly [name: string]: Data }
+  }
+
+  private convert(node: ParsedNode | Node | null, path: FieldPath): Data {
+    if (node === null) return null
+    const offset = node.range?.[0] ?? 0
+    if ('anchor' in node && node.anchor !== undefined) {
+      this.fault(
+        'syntax',
+        path,
+        offset,
+        `anchors are not used in profiles; write the value out instead of \`&${node.anchor}\``,
+      )
+    }
+    if (node.tag !== undefined) {
+      this.fault('syntax', path, offset, 'YAML tags are not used in profiles; remove the `!` and write the plain value')
+    }
+    if (isMap(node)) return this.convertMap(node.items as readonly MapItem[], path)
+    if (isSeq(node)) {
+      return (node.items as readonly Node[]).map((item, index) => {
+        const itemPath = [...path, index]
+        this.offsets.set(keyOf(itemPath), item.range?.[0] ?? offset)
+        return this.convert(item, itemPath)
+      })
+    }
+    if (isScalar(node)) return this.convertScalar(node.value, path, offset)
+    this.fault('syntax', path, offset, 'aliases are not used in profiles; write the value out')
+    return null
+  }
+
+  private convertScalar(value: unknown, path: FieldPath, offset: number): Data {
+    if (value === null || typeof value === 'string' || typeof value === 'boolean') return value
+    if (typeof value === 'number' && Number.isFinite(value)) return value
+    this.fault('type', path, offset, 'this is not a finite number; write a plain decimal number or quote it as text')
+    return null
+  }
+
+  private convertMap(items: readonly MapItem[], path: FieldPath): Data {
+    const members: Record<string, Data> = {}
+    for (const { key, value } of items) {
+      // A name that is not plain text was reported by the composer.
+      if (!isScalar(key) || typeof key.value !== 'string') continue
+      const name = key.value
+      const offset = key.range?.[0] ?? 0
+      const memberPath = [...path, name]
+      if (key.tag !== undefined || key.anchor !== undefined) {
+        this.fault('syntax', memberPath, offset, 'a member name carries no tag and no anchor; write the plain name')
+      }
+      if (name === '<<') {
+        this.fault('syntax', memberPath, offset, 'merge keys are not used in profiles; write the members out')
+      } else if (name === '__proto__') {
+        this.fault('unknown_field', memberPath, offset, '`__proto__` cannot be a member name; use another name')
+      } else if (Object.hasOwn(members, name)) {
+        this.fault(
+          'duplicate_field',
+          memberPath,
+          offset,
+          `\`${name}\` is written twice in one mapping; remove one of them`,
+        )
+      } else {
+        this.offsets.set(keyOf(memberPath), offset)
+        members[name] = this.convert(value, memberPath)
+      }
+    }
+    return members
+  }
+
+  private fault(code: FindingCode, path: FieldPath, offset: number, message: string): void {
+    this.faults.push({ code, field: formatPath(path), offset, message })
+  }
+}
+
+interface MapItem {
+  readonly key: unknown
+  readonly value: Node | null
+}
+
+function keyOf(path: FieldPath): string {
+  return JSON.stringify(path)
+}
+
+/** The library's message without its final stop, so that a mend can follow. */
+function sentence(message: string): string {
+  return message.split('\n')[0]?.replace(/[.:]$/, '') ?? 'unknown fault'
+}
+
+/** Offset of the first collection nested too deep. Walks with its own stack: recursion is what the limit protects. */
+function firstTooDeep(tokens: readonly CST.Token[]): number | undefined {
+  const pending: { readonly token: CST.Token; readonly depth: number }[] = tokens.map(token => ({ token, depth: 0 }))
+  for (let next = pending.pop(); next !== undefined; next = pending.pop()) {
+    const { token, depth } = next
+    if (token.type === 'document') {
+      if (token.value !== undefined) pending.push({ token: token.value, depth })
+      continue
+    }
+    if (token.type !== 'block-map' && token.type !== 'block-seq' && token.type !== 'flow-collection') continue
+    if (depth >= PROFILE_DEPTH_MAX) return token.offset
+    for (const item of token.items) {
+      for (const child of [item.key, item.value]) {
+        if (child !== undefined && child !== null) pending.push({ token: child, depth: depth + 1 })
+      }
+    }
+  }
+  return undefined
+}
