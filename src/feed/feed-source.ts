@@ -10,6 +10,7 @@ export interface BeatReport {
   readonly appliedNonce: bigint
   readonly leaseMs: number
   readonly staleCapMs: number
+  /** Whole milliseconds since the last confirm; 2^31 - 1 where there is none or it is older. */
   readonly confirmAgeMs: number
 }
 
@@ -53,7 +54,10 @@ export interface LoadHead {
 
 /** One connection. After any rejection it is destroyed by the adapter and never used again. */
 export interface FeedConnection {
-  /** Statement 1 of a cycle: commits the own heartbeat; answers per profile how many live sidecars serve it. */
+  /**
+   * Statement 1 of a cycle: commits the own heartbeat; answers per profile how many live sidecars serve it, this one
+   * included. Also sent before a load, with what was applied last (0 at boot), to learn whether a fleet is running.
+   */
   beat(report: BeatReport): Promise<ReadonlyMap<string, number>>
   /** Statement 2 of a cycle. */
   read(applied: bigint, witness: bigint, pageRevisions: number): Promise<FeedPage>
@@ -66,8 +70,13 @@ export interface FeedConnection {
   destroy(): void
 }
 
-/** Takes the rows of a load. Called between turns of the event loop; may throw, which ends the load. */
+/**
+ * Takes the rows of a load. Called with slices small enough that one call does not stall the event loop; every call
+ * may throw, which ends the load: `load` then rejects. A slice without rows is a sign of life (5 s without any end it).
+ */
 export interface LoadSink {
+  /** How many API keys will come, an estimate, before the first of them; optional. */
+  expect(apiKeys: number): void
   organizations(rows: readonly RawRow[]): void
   apiKeys(rows: readonly RawRow[]): void
 }

@@ -1,0 +1,58 @@
+// Single columns into values, as the driver may deliver them. Every reader answers the value or UNREADABLE, never throws
+// on plain data, and never repairs: a value outside its bounds is not pulled into them.
+import type { Micros } from '../core/time.ts'
+
+/** The column holds nothing that may be used. */
+export const UNREADABLE = Symbol('unreadable')
+export type Unreadable = typeof UNREADABLE
+
+/** Names, ids and scopes are shorter; the database holds them to the same bound. */
+const NAME_LENGTH_MAX = 255
+/** Visible ASCII. */
+const NAME = /^[\x21-\x7e]+$/
+const UUID = /[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}/g
+const WHOLE = /^-?[0-9]{1,18}$/
+/** 2020-01-01T00:00:00Z and 9999-12-31T23:59:59.999999Z in Unix microseconds. */
+const EPOCH_UNIX_MICROS = 1_577_836_800_000_000n
+const INSTANT_MAX_UNIX_MICROS = 253_402_300_799_999_999n
+
+/** A short text without spaces, control characters or anything beyond ASCII. */
+export function isName(value: unknown): value is string {
+  return typeof value === 'string' && value.length <= NAME_LENGTH_MAX && NAME.test(value)
+}
+
+/** A resource id: a name with exactly one UUID in it, in lower case. */
+export function isId(value: unknown): value is string {
+  return isName(value) && value.match(UUID)?.length === 1
+}
+
+/** A list of names. The array is copied. */
+export function list(value: unknown, lengthMax: number): readonly string[] | Unreadable {
+  if (!Array.isArray(value) || value.length > lengthMax) return UNREADABLE
+  const names: string[] = []
+  for (const name of value) {
+    if (!isName(name)) return UNREADABLE
+    names.push(name)
+  }
+  return names
+}
+
+/** A whole number within bounds, as the driver gives integer (number) and bigint (text) columns. */
+export function integer(value: unknown, min: number, max: number): number | Unreadable {
+  const number = typeof value === 'string' && WHOLE.test(value) ? Number(value) : value
+  return typeof number === 'number' && Number.isSafeInteger(number) && number >= min && number <= max
+    ? number
+    : UNREADABLE
+}
+
+/**
+ * An instant given as text of Unix microseconds, or null. The years 1970 to 9999 are in range; what lies beyond the
+ * exact range of Micros (year 2305) is pulled to its end, which no clock of this process reaches.
+ */
+export function instant(value: unknown): Micros | null | Unreadable {
+  if (value === null) return null
+  if (typeof value !== 'string' || !WHOLE.test(value)) return UNREADABLE
+  const unixMicros = BigInt(value)
+  if (unixMicros < 0n || unixMicros > INSTANT_MAX_UNIX_MICROS) return UNREADABLE
+  return Math.min(Number(unixMicros - EPOCH_UNIX_MICROS), Number.MAX_SAFE_INTEGER)
+}

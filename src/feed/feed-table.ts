@@ -1,0 +1,18 @@
+// The table as the feed writes it; satisfied by keys/key-table.ts. The feed never reads a key back.
+import type { ApiKeyEntry, InvalidEntry, OrganizationEntry } from '../core/api-key-entry.ts'
+
+/** Every method is synchronous; a throw is a bug and costs a reload. */
+export interface FeedTable {
+  /** Makes room for about this many API keys. */
+  reserve(apiKeys: number): void
+  /** Forgets all API keys and organizations. */
+  clear(): void
+  /** Stores the entry in place of any other of the same digest; copies what it keeps. */
+  replace(entry: ApiKeyEntry | InvalidEntry): void
+  /** Forgets the API key of a digest; nothing happens when there is none. */
+  remove(digest: Uint8Array): void
+  setOrganization(entry: OrganizationEntry): void
+  removeOrganization(id: string): void
+  /** How many rows name a pepper this process lacks; above 0 a miss proves nothing and the process is not ready. */
+  missingPeppers(): number
+}
