@@ -50,9 +50,15 @@ export function compileRendering(
 export function compileRenderings(source: RenderingSource, deploymentEnvironment: string): readonly Rendering[] {
   const names = renderingNames(source.errors.renderings)
   return denialReasons.map(reason => {
-    const rendering = compileRendering(source, names.get(reason) ?? '', reason, deploymentEnvironment, (_, message) => {
-      throw new Error(`rendering of ${reason}: ${message}`)
-    })
+    const rendering = compileRendering(
+      source,
+      names.get(reason) ?? '',
+      reason,
+      deploymentEnvironment,
+      (_, { problem }) => {
+        throw new Error(`rendering of ${reason}: ${problem}`)
+      },
+    )
     if (rendering === undefined) throw new Error(`no rendering for ${reason}`)
     return rendering
   })

@@ -19,6 +19,9 @@ export const insertionNames = [
 
 export type InsertionName = (typeof insertionNames)[number]
 
+/** Characters of `x-request-id` that a reply repeats at most; whoever fills a hole cuts it here. A UUID has 36. */
+export const requestIdLengthMax = 128
+
 /**
  * Text with holes, encoded at compile time: piece 0, value of hole 0, piece 1, value of hole 1, …, last piece.
  * In a JSON body a hole of form `json-string-part` stands inside quotes that belong to the pieces and takes the value JSON-escaped;

@@ -13,6 +13,17 @@ import {
   formatPath,
   hasErrors,
 } from './finding.ts'
+import { lintDecision } from './lint-decision.ts'
+import { lintEvidence } from './lint-evidence.ts'
+import { lintKeys } from './lint-keys.ts'
+import { lintLifecycle } from './lint-lifecycle.ts'
+import { lintLimits } from './lint-limits.ts'
+import { lintOverlap } from './lint-overlap.ts'
+import { lintRenderings } from './lint-renderings.ts'
+import { lintRoutes } from './lint-routes.ts'
+import type { LintRule } from './lint-rule.ts'
+import { lintScopes } from './lint-scopes.ts'
+import { lintInventory, lintUnmapped } from './lint-unmapped.ts'
 import { isComplete, parseBlocks } from './parse-document.ts'
 import { readYaml } from './read-yaml.ts'
 
@@ -33,6 +44,19 @@ export interface LintResult {
   readonly compiled?: CompiledProfile
 }
 
+const rules: readonly LintRule[] = [
+  ...lintLimits,
+  ...lintEvidence,
+  ...lintKeys,
+  ...lintScopes,
+  ...lintRoutes,
+  ...lintOverlap,
+  ...lintUnmapped,
+  ...lintRenderings,
+  ...lintDecision,
+  ...lintLifecycle,
+]
+
 /** Lints one profile. Never throws. */
 export function lintProfile(text: string, options: LintOptions): LintResult {
   const { data, positions, faults } = readYaml(text)
@@ -46,6 +70,8 @@ export function lintProfile(text: string, options: LintOptions): LintResult {
   const report = (code: FindingCode, path: FieldPath, message: string) =>
     add(code, formatPath(path), positions.offsetOf(path), message)
   const blocks = parseBlocks(data, report)
+  for (const rule of rules) rule(blocks, report)
+  if (options.inventory !== undefined) lintInventory(options.inventory)(blocks, report)
   const digest = profileDigest(data)
   findings.sort(compareFindings)
   if (hasErrors(findings) || !isComplete(blocks)) return { findings, digest }

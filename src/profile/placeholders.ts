@@ -25,6 +25,14 @@ export interface Resolved {
   readonly numeric: boolean
 }
 
+/** Why a template cannot be compiled: what is wrong, and how to mend it. */
+export interface TemplateFault {
+  readonly problem: string
+  readonly mend: string
+  /** Whether it is wrong for this reason only, not for every reason of the rendering. */
+  readonly perReason: boolean
+}
+
 /** The step that gives each reason; undefined: before the steps, or any of them. */
 const stepOf: Readonly<Record<DenialReason, CheckStep | undefined>> = {
   authz_unavailable: undefined,
@@ -84,27 +92,32 @@ function isInsertion(name: string): name is InsertionName {
   return (insertionNames as readonly string[]).includes(name)
 }
 
-/** What a placeholder stands for in a rendering, or one sentence why it cannot stand there. */
-export function resolvePlaceholder(name: string, scope: PlaceholderScope): Resolved | { readonly fault: string } {
+/** What a placeholder stands for in a rendering, or why it cannot stand there. */
+export function resolvePlaceholder(name: string, scope: PlaceholderScope): Resolved | TemplateFault {
   if (compiledNames.has(name)) return resolveCompiled(name, scope)
   if (!isInsertion(name)) {
-    return {
-      fault: `there is no placeholder \`${name}\`; use one of ${[...compiledNames, ...insertionNames].join(', ')}`,
-    }
+    const known = [...compiledNames, ...insertionNames].join(', ')
+    return { problem: `there is no placeholder \`${name}\``, mend: `use one of ${known}`, perReason: false }
   }
   if (name === 'support_id' && !scope.hasSupportId) {
-    return { fault: 'the placeholder `support_id` has no value because `ids.support` is null; set a template there' }
+    const problem = 'the placeholder `support_id` has no value because `ids.support` is null'
+    return { problem, mend: 'set a template there', perReason: false }
   }
   const reasons = reasonsOf(name)
   if (reasons !== undefined && !reasons.includes(scope.reason)) {
-    return {
-      fault: `the placeholder \`${name}\` has no value for the reason \`${scope.reason}\`; give that reason another rendering`,
-    }
+    const mend = `it exists for ${reasons.join(', ')} only; use another rendering or text`
+    return { problem: `the placeholder \`${name}\` has no value`, mend, perReason: true }
   }
   return { parts: [{ hole: name }], numeric: numericHoles.has(name) }
 }
 
-function resolveCompiled(name: string, scope: PlaceholderScope): Resolved | { readonly fault: string } {
+const selfReference: TemplateFault = {
+  problem: 'a message cannot contain `{message}`',
+  mend: 'write the text out',
+  perReason: false,
+}
+
+function resolveCompiled(name: string, scope: PlaceholderScope): Resolved | TemplateFault {
   switch (name) {
     case 'http_status':
       return { parts: [String(scope.httpStatus)], numeric: true }
@@ -115,7 +128,7 @@ function resolveCompiled(name: string, scope: PlaceholderScope): Resolved | { re
     case 'header_name':
       return { parts: [scope.headerName], numeric: false }
     default:
-      if (scope.message === undefined) return { fault: 'a message cannot contain `{message}`; write the text out' }
+      if (scope.message === undefined) return selfReference
       return { parts: scope.message, numeric: false }
   }
 }

@@ -3,10 +3,16 @@
 /** A literal, or the name of a placeholder. */
 export type TemplatePart = string | { readonly name: string }
 
+/** A brace that makes no sense, and how to mend it. */
+export interface BraceFault {
+  readonly problem: string
+  readonly mend: string
+}
+
 const PLACEHOLDER = /^[a-z][a-z0-9_]*$/
 
-/** Parts of a text, or one sentence about the brace that makes no sense. */
-export function parseTextTemplate(text: string): readonly TemplatePart[] | { readonly fault: string } {
+/** Parts of a text, or the fault of a brace that makes no sense. */
+export function parseTextTemplate(text: string): readonly TemplatePart[] | BraceFault {
   const parts: TemplatePart[] = []
   let literal = ''
   for (let at = 0; at < text.length; at++) {
@@ -15,12 +21,12 @@ export function parseTextTemplate(text: string): readonly TemplatePart[] | { rea
       literal += char
       at++
     } else if (char === '}') {
-      return { fault: 'a single `}` closes nothing; write `}}` for the character' }
+      return { problem: 'a single `}` closes nothing', mend: 'write `}}` for the character' }
     } else if (char === '{') {
       const end = text.indexOf('}', at)
       const name = end < 0 ? '' : text.slice(at + 1, end)
       if (!PLACEHOLDER.test(name))
-        return { fault: 'a single `{` begins a placeholder such as {retry_after}; write `{{` for the character' }
+        return { problem: 'a single `{` begins no placeholder', mend: 'write {retry_after}, or `{{` for the character' }
       if (literal !== '') parts.push(literal)
       literal = ''
       parts.push({ name })
