@@ -1,0 +1,93 @@
+// What people read when a call fails: code and reason, every field with the flag that sets it, how to mend it, the request id.
+import { status } from '@grpc/grpc-js'
+import { RpcFailure } from '../rpc/client.ts'
+import { harmless } from './render.ts'
+
+/** Flags by the last name of a proto field. */
+const flagsOfFields: Readonly<Record<string, string>> = {
+  display_name: '--name',
+  description: '--description',
+  environment: '--environment',
+  scope_mode: '--all-scopes',
+  scopes: '--scope',
+  allowlist: '--allow',
+  cidr: '--allow',
+  label: '--allow',
+  expire_time: '--expires',
+  rate_limit: '--limit',
+  limit: '--limit',
+  window: '--limit',
+  labels: '--label',
+  profile: '--profile',
+  organization_id: '--id',
+  api_key_id: '--id',
+  grace_period: '--grace',
+  grace_end_time: '--until',
+  revoke_reason: '--reason',
+  comment: '--comment',
+  cascade: '--cascade',
+  reason: '--reason',
+  filter: '--filter',
+  order_by: '--order-by',
+  request_id: '--request-id',
+  etag: '--etag',
+  timeout: '--timeout',
+}
+
+/** Mends of refusals that have one for people at a terminal. */
+const mends: Readonly<Record<string, string>> = {
+  ADMIN_KEY_INVALID: 'The admin key is unknown, expired or revoked: name another with --key-file.',
+  ETAG_MISMATCH: 'Somebody changed it meanwhile: read it again and repeat with its etag.',
+  REQUEST_ID_REUSED: 'This --request-id belongs to another call: leave it out, or give a new UUID.',
+  KEY_ALREADY_ROTATED: 'It has a successor already: rotate that one.',
+  PEPPER_NOT_PROPAGATED: 'Give every sidecar the new pepper first; `pepper_ids` of the sidecars shows who has it.',
+  STORE_UNAVAILABLE: 'The service cannot reach its database: try again shortly.',
+  ORGANIZATION_UNKNOWN: '`gatewarden orgs list` shows the organizations.',
+  PROFILE_UNKNOWN: '`gatewarden profile show` shows the profiles.',
+}
+
+/** The text of a failed call. */
+export function failureText(failure: RpcFailure): string {
+  const lines = [`${failure.codeName} ${failure.reason}`.trimEnd().concat(`: ${harmless(failure.message)}`)]
+  for (const { field, reason, description } of failure.violations) {
+    const flag = flagOf(field)
+    lines.push(`  ${harmless(field)}${flag === undefined ? '' : ` (${flag})`}: ${reason}: ${harmless(description)}`)
+  }
+  for (const [name, value] of failure.metadata) lines.push(`  ${harmless(name)}: ${harmless(value)}`)
+  const mend = mends[failure.reason]
+  if (mend !== undefined) lines.push(`  ${mend}`)
+  if (failure.retryDelayMs !== undefined)
+    lines.push(`  Try again in ${Math.max(1, Math.ceil(failure.retryDelayMs / 1000))} s.`)
+  if (failure.requestId !== '') lines.push(`  request id ${harmless(failure.requestId)}`)
+  return `${lines.join('\n')}\n`
+}
+
+/** The same for scripts. */
+export function failureJson(failure: RpcFailure): unknown {
+  return {
+    error: {
+      code: failure.codeName,
+      reason: failure.reason,
+      message: failure.message,
+      metadata: Object.fromEntries(failure.metadata),
+      violations: failure.violations,
+      requestId: failure.requestId,
+    },
+  }
+}
+
+/** The sentence for a call that reached no service of ours; undefined for any other failure. */
+export function unreachableText(error: unknown, address: string): string | undefined {
+  if (!(error instanceof RpcFailure) || error.reason !== '' || error.code !== status.UNAVAILABLE) return undefined
+  return (
+    `no admin service answers at ${address}; start one with \`gatewarden serve\`, ` +
+    'or name another with --server or GATEWARDEN_CLI_SERVER.'
+  )
+}
+
+/** The flag behind a field such as `api_key.allowlist[2].cidr`. */
+function flagOf(field: string): string | undefined {
+  const names = field.replace(/\[\d+\]/g, '').split('.')
+  const known = names.toReversed().find(name => flagsOfFields[name] !== undefined)
+  return known === undefined ? undefined : flagsOfFields[known]
+}

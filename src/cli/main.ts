@@ -1,0 +1,91 @@
+// The command line as a whole: finds the command, parses its words, runs it, and says what went wrong in one way.
+// Returns an exit code; it never ends the process and never reads it.
+import { RpcFailure } from '../rpc/client.ts'
+import {
+  type Command,
+  CommandFailure,
+  type ExitCode,
+  exitFailed,
+  exitOk,
+  exitUsage,
+  type Io,
+  UsageError,
+} from './command.ts'
+import { failureJson, failureText } from './failure.ts'
+import { commandHelp, overview, usageLine } from './help.ts'
+import { parseArguments } from './parse-arguments.ts'
+
+/** Runs one command line (without the program's own name). */
+export async function runCommandLine(
+  args: readonly string[],
+  commands: readonly Command[],
+  version: string,
+  io: Io,
+): Promise<ExitCode> {
+  if (args[0] === '--version') {
+    io.out(`gatewarden ${version}\n`)
+    return exitOk
+  }
+  const command = findCommand(args, commands)
+  if (command === undefined) return unknownCommand(args, commands, io)
+  const rest = args.slice(command.words.split(' ').length)
+  if (asksHelp(rest)) {
+    io.out(commandHelp(command))
+    return exitOk
+  }
+  return runCommand(command, rest, io)
+}
+
+async function runCommand(command: Command, rest: readonly string[], io: Io): Promise<ExitCode> {
+  try {
+    return await command.run(parseArguments(command, rest), io)
+  } catch (error) {
+    if (error instanceof UsageError) {
+      io.err(`gatewarden ${command.words}: ${error.message}\n${usageLine(command)}\n`)
+      return exitUsage
+    }
+    if (error instanceof CommandFailure) {
+      io.err(`gatewarden ${command.words}: ${error.message}\n`)
+      return error.code
+    }
+    if (!(error instanceof RpcFailure)) throw error
+    if (rest.includes('--json')) io.out(`${JSON.stringify(failureJson(error), null, 2)}\n`)
+    io.err(`gatewarden ${command.words}: ${failureText(error)}`)
+    return exitFailed
+  }
+}
+
+/** The command with the most words that the arguments begin with. */
+function findCommand(args: readonly string[], commands: readonly Command[]): Command | undefined {
+  const fits = commands.filter(({ words }) => words.split(' ').every((word, at) => args[at] === word))
+  return fits.toSorted((a, b) => b.words.length - a.words.length)[0]
+}
+
+function unknownCommand(args: readonly string[], commands: readonly Command[], io: Io): ExitCode {
+  const [first = ''] = args
+  const isGroup = commands.some(({ words }) => words.startsWith(`${first} `))
+  if (
+    first === '' ||
+    first === 'help' ||
+    first === '--help' ||
+    first === '-h' ||
+    (isGroup && asksHelp(args.slice(1)))
+  ) {
+    io.out(overview(commands, isGroup ? first : ''))
+    return exitOk
+  }
+  const words = args
+    .filter(arg => !arg.startsWith('-'))
+    .slice(0, 2)
+    .join(' ')
+  io.err(
+    `gatewarden: there is no command ${JSON.stringify(words || first)}.\n${overview(commands, isGroup ? first : '')}`,
+  )
+  return exitUsage
+}
+
+function asksHelp(args: readonly string[]): boolean {
+  const end = args.indexOf('--')
+  const flags = end < 0 ? args : args.slice(0, end)
+  return flags.includes('--help') || flags.includes('-h')
+}

@@ -1,0 +1,198 @@
+// `gatewarden profile lint|show`: profiles as files, without a server. The same function judges them at start and at reload.
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { basename, join, resolve } from 'node:path'
+import { codeOf } from '../config/read-environment.ts'
+import { denialReasons } from '../core/reason.ts'
+import { type CompiledProfile, renderingOf } from '../profile/compiled-profile.ts'
+import { type Finding, formatFinding, hasErrors } from '../profile/finding.ts'
+import { lintProfile } from '../profile/lint.ts'
+import {
+  type Command,
+  CommandFailure,
+  type ExitCode,
+  exitFailed,
+  exitOk,
+  exitUsage,
+  type Flags,
+  type Invocation,
+  type Io,
+} from './command.ts'
+import { configFlag, configOf } from './connect.ts'
+import { pairs, table } from './render.ts'
+
+/** No profile is longer (profiles.md d.2 `limit`); a longer file is not read into memory whole. */
+const lintFlags = {
+  strict: { type: 'boolean', help: 'warnings count: exit 1' },
+  inventory: {
+    type: 'string',
+    value: 'FILE',
+    help: 'OpenAPI document, or lines of METHOD path: report operations without a rule',
+  },
+  json: { type: 'boolean', help: 'print JSON for scripts' },
+} as const satisfies Flags
+
+const showFlags = {
+  ...configFlag,
+  json: { type: 'boolean', help: 'print JSON for scripts' },
+} as const satisfies Flags
+
+/** Exit 0 clean, 1 warnings with --strict, 2 errors (profiles.md d.2). */
+const exitErrors = exitUsage
+
+function readText(file: string, io: Io): string {
+  try {
+    return readFileSync(resolve(io.cwd, file), 'utf8')
+  } catch (error) {
+    throw new CommandFailure(`${file} cannot be read (${codeOf(error)}); name a profile file.`, exitErrors)
+  }
+}
+
+async function lint(invocation: Invocation, io: Io): Promise<ExitCode> {
+  const inventoryFile = invocation.text('inventory')
+  const inventory = inventoryFile === undefined ? {} : { inventory: readText(inventoryFile, io) }
+  const results = invocation.positionals.map(file => ({
+    file,
+    ...lintProfile(readText(file, io), { file, ...inventory }),
+  }))
+  const findings = results.flatMap(result => result.findings)
+  if (invocation.flag('json')) {
+    const files = results.map(({ file, digest }) => ({ file, digest }))
+    io.out(`${JSON.stringify({ files, findings }, null, 2)}\n`)
+  } else {
+    for (const finding of findings) io.out(`${formatFinding(finding)}\n`)
+    io.out(`${summary(results.length, findings)}\n`)
+  }
+  if (hasErrors(findings)) return exitErrors
+  return invocation.flag('strict') && findings.some(({ level }) => level === 'warning') ? exitFailed : exitOk
+}
+
+function summary(files: number, findings: readonly Finding[]): string {
+  const count = (level: Finding['level']) => findings.filter(finding => finding.level === level).length
+  const counted = (number: number, noun: string) => `${number} ${noun}${number === 1 ? '' : 's'}`
+  return [
+    counted(files, 'file'),
+    counted(count('error'), 'error'),
+    counted(count('warning'), 'warning'),
+    counted(count('info'), 'info'),
+  ].join(', ')
+}
+
+/** Profiles of the directory that this configuration serves. `packaged` is where the shipped ones are. */
+export function profileCommands(packaged: string): readonly Command[] {
+  const show = async (invocation: Invocation, io: Io): Promise<ExitCode> => {
+    const directory = configOf(invocation, io, 'client').profiles.dir ?? packaged
+    const [wanted] = invocation.positionals
+    if (wanted !== undefined) {
+      const file = existsSync(resolve(io.cwd, wanted)) ? wanted : join(directory, `${basename(wanted, '.yaml')}.yaml`)
+      const compiled = load(file, io)
+      io.out(invocation.flag('json') ? `${JSON.stringify(profileJson(compiled), null, 2)}\n` : profileText(compiled))
+      return exitOk
+    }
+    const profiles = filesIn(directory).map(file => load(file, io))
+    io.out(invocation.flag('json') ? `${JSON.stringify(profiles.map(profileJson), null, 2)}\n` : profileTable(profiles))
+    return exitOk
+  }
+  return [
+    {
+      words: 'profile lint',
+      summary: 'Check profile files; exit 0 clean, 1 warnings with --strict, 2 errors.',
+      positionals: [{ name: 'FILE', help: 'profile file', many: true }],
+      flags: lintFlags,
+      run: lint,
+    },
+    {
+      words: 'profile show',
+      summary: 'Show a profile as it is served, or list all.',
+      positionals: [{ name: 'PROFILE', help: 'name or file', optional: true }],
+      flags: showFlags,
+      run: show,
+    },
+  ]
+}
+
+function filesIn(directory: string): string[] {
+  try {
+    const names = readdirSync(directory)
+      .filter(name => name.endsWith('.yaml'))
+      .sort()
+    return names.map(name => join(directory, name))
+  } catch (error) {
+    throw new CommandFailure(`profiles.dir is ${directory}, which cannot be read (${codeOf(error)}).`)
+  }
+}
+
+function load(file: string, io: Io): CompiledProfile {
+  const { findings, compiled } = lintProfile(readText(file, io), { file })
+  if (compiled !== undefined) return compiled
+  const errors = findings.filter(({ level }) => level === 'error').map(formatFinding)
+  throw new CommandFailure([`${file} is no sound profile:`, ...errors].join('\n'), exitErrors)
+}
+
+function profileTable(profiles: readonly CompiledProfile[]): string {
+  return table(
+    ['NAME', 'VERSION', 'HOSTS', 'RULES', 'SCOPES', 'DIGEST'],
+    profiles.map(each => [
+      each.name,
+      String(each.version),
+      each.hosts.join(', '),
+      String(each.policy.routes.rules.length),
+      String(each.management.scopes.length),
+      each.digest.slice(0, 12),
+    ]),
+  )
+}
+
+function profileText(profile: CompiledProfile): string {
+  const { policy, management } = profile
+  const head = pairs([
+    ['name', profile.name],
+    ['version', String(profile.version)],
+    ['digest', profile.digest],
+    ['hosts', profile.hosts.join(', ')],
+    ['key prefixes', management.environments.map(each => `${each.prefix} (${each.name})`).join(', ')],
+    [
+      'key in',
+      policy.sources.map(each => (each.scheme === null ? each.header : `${each.header}: ${each.scheme}`)).join(', '),
+    ],
+    ['order', policy.checks.join(', ')],
+    ['scopes', management.scopes.map(each => each.name).join(', ')],
+  ])
+  const rules = policy.routes.rules.map(rule => [
+    rule.method,
+    rule.path,
+    rule.access === 'scopes' ? rule.scopeNames.join(rule.mode === 'all' ? ' and ' : ' or ') : rule.access,
+  ])
+  const denials = denialReasons.map((reason, code) => {
+    const { status, grpcStatus, name, documented } = renderingOf(profile, code)
+    return [reason, String(status), String(grpcStatus), name, documented]
+  })
+  return [
+    head,
+    table(['METHOD', 'PATH', 'NEEDS'], rules),
+    table(['REASON', 'HTTP', 'GRPC', 'RENDERING', 'DOCUMENTED'], denials),
+  ].join('\n')
+}
+
+function profileJson(profile: CompiledProfile): unknown {
+  const { name, version, digest, hosts, policy, management } = profile
+  return {
+    name,
+    version,
+    digest,
+    hosts,
+    environments: management.environments,
+    scopes: management.scopes,
+    rules: policy.routes.rules.map(({ method, path, host, access, mode, scopeNames }) => ({
+      method,
+      path,
+      host,
+      access,
+      mode,
+      scopes: scopeNames,
+    })),
+    denials: denialReasons.map((reason, code) => {
+      const { status, grpcStatus, name: rendering, documented } = renderingOf(profile, code)
+      return { reason, status, grpcStatus, rendering, documented }
+    }),
+  }
+}
