@@ -1,5 +1,5 @@
 // The digest of a secret: HMAC-SHA-256(pepper, SHA-256(secret)) (admin-api section 4). One scheme for issued and imported keys.
-// Guarantee: no secret and no hash of one outlives the call in this module's memory, but for the SHA-256 that a second pepper needs.
+// Guarantee: no secret outlives the call in this module's memory; its SHA-256, kept for a second pepper, lasts until `forget`.
 // It must never log, and never turn a secret into a string.
 import { type HmacKey, hashOctets, hashWords, hmacKey, hmacOfHash, sha256 } from './sha256.ts'
 
@@ -44,6 +44,11 @@ export class SecretDigests {
   /** The digest of the secret last given to `digest` under the second pepper. */
   digestAgain(out: Int32Array): void {
     hmacOfHash(this.second, this.hash, out)
+  }
+
+  /** Drops the hash kept for `digestAgain`: without a key it would let short imported secrets be searched for. */
+  forget(): void {
+    for (let i = 0; i < hashWords; i++) this.hash[i] = 0
   }
 }
 

@@ -1,0 +1,140 @@
+// Resource ids cut into a UUID of 16 octets and what stands around it; the surroundings are few, so they are kept once.
+// Guarantee: an id is given back exactly as it came. An id without a canonical UUID is kept whole, as a shape of its own.
+import { hashWords as digestWords, sha256 } from './sha256.ts'
+
+/** Words of a UUID. */
+export const uuidWords = 4
+
+const uuidPattern = /[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}/
+
+interface Shape {
+  readonly key: string
+  readonly prefix: Uint8Array
+  readonly suffix: Uint8Array
+  /** False: the prefix is the whole id, and the UUID words are a hash of it. */
+  readonly hasUuid: boolean
+  holders: number
+}
+
+interface CutId {
+  readonly prefix: string
+  readonly suffix: string
+  readonly hasUuid: boolean
+}
+
+const HEX = new Uint8Array(512)
+for (let octet = 0; octet < 256; octet++) HEX.set(Buffer.from(octet.toString(16).padStart(2, '0')), octet * 2)
+
+const HYPHEN = 0x2d
+
+/** See the head of the file. */
+export class IdShapes {
+  private readonly numbers = new Map<string, number>()
+  private readonly shapes: (Shape | undefined)[] = []
+  private readonly unused: number[] = []
+
+  get size(): number {
+    return this.numbers.size
+  }
+
+  /** Estimate: shapes are few objects. */
+  get bytes(): number {
+    return this.numbers.size * 400
+  }
+
+  /** Holds the shape of `id`, writes its UUID into `out`, and gives the shape's number. */
+  hold(id: string, out: Int32Array): number {
+    const cut = cutId(id, out)
+    const key = keyOf(cut)
+    const known = this.shapes[this.numbers.get(key) ?? -1]
+    if (known !== undefined) known.holders++
+    return this.numbers.get(key) ?? this.add(key, cut)
+  }
+
+  /** The number of the shape of `id` if it is held, else -1; the UUID is written in any case. */
+  find(id: string, out: Int32Array): number {
+    return this.numbers.get(keyOf(cutId(id, out))) ?? -1
+  }
+
+  release(number: number): void {
+    const shape = this.shapes[number]
+    if (shape === undefined || --shape.holders > 0) return
+    this.numbers.delete(shape.key)
+    this.shapes[number] = undefined
+    this.unused.push(number)
+  }
+
+  clear(): void {
+    this.numbers.clear()
+    this.shapes.length = 0
+    this.unused.length = 0
+  }
+
+  /** Writes the id with the UUID `words[at, at + 4)` as ASCII or UTF-8 into `target` and gives the position behind it. */
+  write(number: number, words: Int32Array, at: number, target: Uint8Array, offset: number): number {
+    const shape = this.shapes[number]
+    if (shape === undefined) return offset
+    let end = copyInto(shape.prefix, target, offset)
+    if (shape.hasUuid) end = writeUuid(words, at, target, end)
+    return copyInto(shape.suffix, target, end)
+  }
+
+  /** Octets that `write` writes. */
+  length(number: number): number {
+    const shape = this.shapes[number]
+    return shape === undefined ? 0 : shape.prefix.length + shape.suffix.length + (shape.hasUuid ? 36 : 0)
+  }
+
+  private add(key: string, { prefix, suffix, hasUuid }: CutId): number {
+    const number = this.unused.pop() ?? this.shapes.length
+    const shape = { key, prefix: Buffer.from(prefix), suffix: Buffer.from(suffix), hasUuid, holders: 1 }
+    this.shapes[number] = shape
+    this.numbers.set(key, number)
+    return number
+  }
+}
+
+/** The UUID of an id as words, without holding anything: what a lineage is known by. */
+export function uuidOf(id: string, out: Int32Array): void {
+  cutId(id, out)
+}
+
+function cutId(id: string, out: Int32Array): CutId {
+  const found = uuidPattern.exec(id)
+  if (found === null) {
+    hashText(id, out)
+    return { prefix: id, suffix: '', hasUuid: false }
+  }
+  const digits = found[0].replaceAll('-', '')
+  for (let i = 0; i < uuidWords; i++) out[i] = Number.parseInt(digits.slice(i * 8, i * 8 + 8), 16)
+  return { prefix: id.slice(0, found.index), suffix: id.slice(found.index + 36), hasUuid: true }
+}
+
+/** A map key that no two shapes share: lengths tell the prefix from the suffix. */
+function keyOf({ prefix, suffix, hasUuid }: CutId): string {
+  return `${hasUuid ? 'u' : 'w'}${prefix.length}:${prefix}${suffix}`
+}
+
+const hash = new Int32Array(digestWords)
+
+function hashText(text: string, out: Int32Array): void {
+  const octets = Buffer.from(text)
+  sha256(octets, 0, octets.length, hash)
+  for (let i = 0; i < uuidWords; i++) out[i] = hash[i] ?? 0
+}
+
+function copyInto(part: Uint8Array, target: Uint8Array, offset: number): number {
+  for (let i = 0; i < part.length; i++) target[offset + i] = part[i] ?? 0
+  return offset + part.length
+}
+
+function writeUuid(words: Int32Array, at: number, target: Uint8Array, offset: number): number {
+  let end = offset
+  for (let i = 0; i < 16; i++) {
+    if (i === 4 || i === 6 || i === 8 || i === 10) target[end++] = HYPHEN
+    const octet = ((words[at + (i >>> 2)] ?? 0) >>> (24 - 8 * (i & 3))) & 0xff
+    target[end++] = HEX[octet * 2] ?? 0
+    target[end++] = HEX[octet * 2 + 1] ?? 0
+  }
+  return end
+}
