@@ -63,6 +63,7 @@ CREATE TABLE changes (
   PRIMARY KEY (revision, ordinal),
   CONSTRAINT changes_named CHECK (
     CASE kind WHEN 1 THEN digest IS NOT NULL WHEN 2 THEN organization IS NOT NULL ELSE true END));
+CREATE INDEX changes_digest ON changes (revision, digest);  -- keeps the guard linear in the size of a bulk change
 
 INSERT INTO feed_head DEFAULT VALUES;
 INSERT INTO feed_revision (revision, nonce, changes)
@@ -151,8 +152,10 @@ CREATE TABLE digest_tombstones (
 
 -- The number of a revision is given in commit order: the head's row lock is held until the commit. A writer calls this
 -- as the last statement of its transaction, with at most 1,000 changes.
+-- Sequential scans are off in these functions: a session keeps its plans, and one made while the tables were small would
+-- read all of them later, under the head's lock.
 CREATE FUNCTION gw_record(kinds smallint[], digests bytea[], organizations text[]) RETURNS bigint
-LANGUAGE plpgsql SECURITY INVOKER SET search_path = gatewarden, pg_temp AS $$
+LANGUAGE plpgsql SECURITY INVOKER SET search_path = gatewarden, pg_temp SET enable_seqscan = off AS $$
 #variable_conflict use_column
 DECLARE
   r bigint;
@@ -169,7 +172,7 @@ END $$;
 
 -- The guard: whoever changes a row that checks rely on names it in a feed record of the same transaction.
 CREATE FUNCTION gw_guard_api_key() RETURNS trigger
-LANGUAGE plpgsql SECURITY INVOKER SET search_path = gatewarden, pg_temp AS $$
+LANGUAGE plpgsql SECURITY INVOKER SET search_path = gatewarden, pg_temp SET enable_seqscan = off AS $$
 DECLARE
   named bytea := coalesce(NEW.digest, OLD.digest);
 BEGIN
@@ -195,7 +198,7 @@ BEGIN
 END $$;
 
 CREATE FUNCTION gw_guard_organization() RETURNS trigger
-LANGUAGE plpgsql SECURITY INVOKER SET search_path = gatewarden, pg_temp AS $$
+LANGUAGE plpgsql SECURITY INVOKER SET search_path = gatewarden, pg_temp SET enable_seqscan = off AS $$
 DECLARE
   named text := coalesce(NEW.id, OLD.id);
 BEGIN

@@ -1,0 +1,185 @@
+// The feed's port on PostgreSQL: one connection of its own carries heartbeat, read, load and hints.
+// What fails or is given up is destroyed with its socket and never used again. It decides nothing: rows go over as they came.
+import { Socket } from 'node:net'
+import pg from 'pg'
+import type { BeatReport, FeedConnection, FeedSource, LoadSink } from '../feed/feed-source.ts'
+import { explainConnect } from './connect-failure.ts'
+import { type Database, type Session, sessionConfig } from './connection.ts'
+import { rawRow, toFeedPage } from './feed-page.ts'
+import {
+  apiKeyColumns,
+  beatStatement,
+  declareApiKeys,
+  declareOrganizations,
+  loadHeadStatement,
+  loadSlotStatement,
+  organizationColumns,
+  readStatement,
+} from './feed-statements.ts'
+import { requireSchema } from './migrate.ts'
+
+/** The channel of hints; whoever committed a change notifies it afterwards. */
+export const feedChannel = 'gatewarden_feed'
+
+/** What this process says of itself with each beat. */
+export interface SidecarSelf {
+  /** UUID, drawn at the start of the process. */
+  readonly id: string
+  readonly version: string
+  readonly pepperIds: readonly string[]
+  /** The profiles served now, by name; asked anew with each beat since files may change. */
+  profiles(): Readonly<Record<string, { readonly version: string; readonly digest: string }>>
+  /** Names of `check.profiles`, or null: API keys of all profiles are held. */
+  readonly onlyProfiles: readonly string[] | null
+}
+
+/** Rows of one slice of a load: a few hundred kilobytes, and no long turn of the event loop. */
+const loadSliceRows = 1000
+const rowsOfNothing: readonly (readonly unknown[])[] = []
+
+function feedSession(self: SidecarSelf): Session {
+  return {
+    role: 'gw_sidecar',
+    applicationName: `gatewarden feed ${self.id}`,
+    settings: {
+      'gatewarden.sidecar': self.id,
+      jit: 'off',
+      plan_cache_mode: 'force_custom_plan',
+      statement_timeout: '2000',
+      idle_in_transaction_session_timeout: '10000', // a stopped process must not hold a load's snapshot
+      synchronous_commit: 'on', // the beat proves that this server can still commit
+      default_transaction_isolation: 'read committed',
+    },
+  }
+}
+
+/**
+ * The feed's source. With several servers it stays with the one that answered as primary and goes to the next when a
+ * connection ends without such an answer.
+ */
+export function createFeedSource(database: Database, self: SidecarSelf): FeedSource {
+  const session = feedSession(self)
+  let server = 0
+  let trusted = true // the first attempt goes to the first server
+  return {
+    async connect(onHint) {
+      if (!trusted) server = (server + 1) % database.servers.length
+      trusted = false
+      const config = sessionConfig(database.servers[server] ?? database.servers[0], session)
+      const connection = new PostgresFeedConnection(config, self, () => {
+        trusted = true
+      })
+      await connection.open(onHint)
+      return connection
+    },
+  }
+}
+
+class PostgresFeedConnection implements FeedConnection {
+  private readonly socket = new Socket()
+  private readonly client: pg.Client
+  private readonly self: SidecarSelf
+  private readonly onPrimary: () => void
+
+  constructor(config: pg.ClientConfig, self: SidecarSelf, onPrimary: () => void) {
+    this.client = new pg.Client({ ...config, stream: () => this.socket })
+    this.client.on('error', () => this.destroy()) // the statement under way, or the next one, rejects
+    this.self = self
+    this.onPrimary = onPrimary
+  }
+
+  async open(onHint: () => void): Promise<void> {
+    await this.orDestroy(async () => {
+      try {
+        await this.client.connect()
+      } catch (error) {
+        throw explainConnect(error, 'gw_sidecar')
+      }
+      await requireSchema(this.client)
+      this.client.on('notification', onHint)
+      await this.client.query(`LISTEN ${feedChannel}`)
+    })
+  }
+
+  beat(report: BeatReport): Promise<ReadonlyMap<string, number>> {
+    return this.orDestroy(async () => {
+      const rows = await this.rows(beatStatement, [
+        this.self.id,
+        report.appliedRevision,
+        report.appliedNonce,
+        report.leaseMs,
+        report.staleCapMs,
+        report.confirmAgeMs,
+        JSON.stringify(this.self.profiles()),
+        this.self.pepperIds,
+        this.self.version,
+      ])
+      return new Map(rows.map(([profile, live]) => [String(profile), Number(live)]))
+    })
+  }
+
+  read(applied: bigint, witness: bigint, pageRevisions: number) {
+    return this.orDestroy(async () => {
+      const page = toFeedPage(await this.rows(readStatement, [applied, witness, pageRevisions]))
+      if (page.timeline !== null) this.onPrimary()
+      return page
+    })
+  }
+
+  load(sink: LoadSink) {
+    return this.orDestroy(async () => {
+      await this.client.query('BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY')
+      await this.client.query('SET LOCAL statement_timeout = 0')
+      const slot = await this.rows(loadSlotStatement, [])
+      if (slot.length === 0) {
+        await this.client.query('ROLLBACK')
+        return null
+      }
+      // The slot statement took the snapshot: head and rows are of one moment.
+      const [revision, nonce] = (await this.rows(loadHeadStatement, []))[0] ?? []
+      if (typeof revision !== 'bigint' || typeof nonce !== 'bigint') throw new TypeError('the feed has no head row')
+      await this.slices(declareOrganizations, [], rows =>
+        sink.organizations(rows.map(row => rawRow(row, organizationColumns))),
+      )
+      await this.slices(declareApiKeys, [this.self.onlyProfiles], rows =>
+        sink.apiKeys(rows.map(row => rawRow(row, apiKeyColumns))),
+      )
+      await this.client.query('COMMIT')
+      return { revision, nonce }
+    })
+  }
+
+  destroy(): void {
+    this.client.removeAllListeners('notification')
+    this.client.connection.stream.destroy()
+    this.socket.destroy()
+  }
+
+  private async slices(
+    declare: string,
+    values: readonly unknown[],
+    take: (rows: readonly (readonly unknown[])[]) => void,
+  ): Promise<void> {
+    await this.client.query(declare, [...values])
+    let rows = rowsOfNothing
+    do {
+      rows = await this.rows(`FETCH ${loadSliceRows} FROM served`, [])
+      if (rows.length > 0) take(rows)
+    } while (rows.length === loadSliceRows)
+    await this.client.query('CLOSE served')
+  }
+
+  private async rows(text: string, values: readonly unknown[]): Promise<readonly (readonly unknown[])[]> {
+    const result = await this.client.query<unknown[]>({ text, values: [...values], rowMode: 'array' })
+    return result.rows
+  }
+
+  private async orDestroy<T>(work: () => Promise<T>): Promise<T> {
+    try {
+      return await work()
+    } catch (error) {
+      this.destroy()
+      throw error
+    }
+  }
+}
