@@ -37,22 +37,24 @@ export function list(value: unknown, lengthMax: number): readonly string[] | Unr
   return names
 }
 
-/** A whole number within bounds, as the driver gives integer (number) and bigint (text) columns. */
+/** A whole number within bounds, as the driver gives integer (number) and bigint (bigint, or text) columns. */
 export function integer(value: unknown, min: number, max: number): number | Unreadable {
-  const number = typeof value === 'string' && WHOLE.test(value) ? Number(value) : value
-  return typeof number === 'number' && Number.isSafeInteger(number) && number >= min && number <= max
-    ? number
-    : UNREADABLE
+  const number = typeof value === 'number' ? value : Number(wholeOf(value) ?? Number.NaN)
+  return Number.isSafeInteger(number) && number >= min && number <= max ? number : UNREADABLE
 }
 
 /**
- * An instant given as text of Unix microseconds, or null. The years 1970 to 9999 are in range; what lies beyond the
- * exact range of Micros (year 2305) is pulled to its end, which no clock of this process reaches.
+ * An instant given as Unix microseconds (bigint, or its text), or null. The years 1970 to 9999 are in range; what lies
+ * beyond the exact range of Micros (year 2305) is pulled to its end, which no clock of this process reaches.
  */
 export function instant(value: unknown): Micros | null | Unreadable {
   if (value === null) return null
-  if (typeof value !== 'string' || !WHOLE.test(value)) return UNREADABLE
-  const unixMicros = BigInt(value)
-  if (unixMicros < 0n || unixMicros > INSTANT_MAX_UNIX_MICROS) return UNREADABLE
+  const unixMicros = wholeOf(value)
+  if (unixMicros === null || unixMicros < 0n || unixMicros > INSTANT_MAX_UNIX_MICROS) return UNREADABLE
   return Math.min(Number(unixMicros - EPOCH_UNIX_MICROS), Number.MAX_SAFE_INTEGER)
+}
+
+function wholeOf(value: unknown): bigint | null {
+  if (typeof value === 'bigint') return value
+  return typeof value === 'string' && WHOLE.test(value) ? BigInt(value) : null
 }
