@@ -1,0 +1,43 @@
+// The profiles that checks are decided by, ready for use: replies encoded, hosts and names in one look-up each.
+// Made as a whole and swapped as one reference; when one profile is not usable nothing is made and the old set stays.
+import { HostTable } from '../core/host.ts'
+import { equalsText, type RequestView } from '../core/request-view.ts'
+import type { CompiledProfile } from '../profile/compiled-profile.ts'
+import { compileReplies, type ProfileReplies } from './profile-replies.ts'
+
+/** One profile with its replies. */
+export interface CheckProfile {
+  readonly profile: CompiledProfile
+  readonly replies: ProfileReplies
+}
+
+/** Every profile that this process decides by. */
+export interface CheckProfiles {
+  readonly list: readonly CheckProfile[]
+  readonly hosts: HostTable<CheckProfile>
+}
+
+/**
+ * Prepares profiles. `clientAddressMode` is the name that dynamic metadata carries.
+ * @throws Error when a reply would be invalid, or when two profiles have one name or host.
+ */
+export function compileCheckProfiles(profiles: readonly CompiledProfile[], clientAddressMode: string): CheckProfiles {
+  const list = profiles.map(profile => ({ profile, replies: compileReplies(profile, clientAddressMode) }))
+  if (new Set(profiles.map(profile => profile.name)).size !== list.length) throw new Error('two profiles have one name')
+  const hosts = new HostTable(list.flatMap(entry => entry.profile.hosts.map(host => [host, entry] as const)))
+  return { list, hosts }
+}
+
+/**
+ * The profile of a request: by the context extension when there is one, else by host; null: none. Never by the key.
+ * Notes the canonical host for rules that are bound to one.
+ */
+export function selectProfile(profiles: CheckProfiles, view: RequestView): CheckProfile | null {
+  const byHost = profiles.hosts.find(view.bytes, view.hostStart, view.hostEnd)
+  if (byHost !== undefined) view.host = byHost.host
+  if (view.profileStart < 0) return byHost?.value ?? null
+  for (const entry of profiles.list) {
+    if (equalsText(view.bytes, view.profileStart, view.profileEnd, entry.profile.name)) return entry
+  }
+  return null
+}
