@@ -1,0 +1,83 @@
+// Turns a shipped Envoy configuration into one for this machine: ports, sockets and the upstream are filled in, nothing else changes.
+// Works on the parsed document, so a test runs the very settings that operators copy.
+import { readFileSync } from 'node:fs'
+import { parse } from 'yaml'
+
+/** Where something listens. */
+export type Endpoint = { readonly port: number } | { readonly socket: string }
+
+export interface EnvoyPlaces {
+  readonly adminPort: number
+  /** Listener name → loopback port. Listeners that are not named are removed. */
+  readonly listeners: Readonly<Record<string, number>>
+  /** Cluster name → where it leads. Clusters that are not named stay as they are. */
+  readonly clusters: Readonly<Record<string, Endpoint>>
+  /** Downstream TLS for every listener. */
+  readonly tls?: { readonly certificateFile: string; readonly keyFile: string }
+}
+
+interface Cluster {
+  name: string
+  type: string
+  load_assignment: unknown
+  lb_policy?: unknown
+}
+
+interface Listener {
+  name: string
+  address: unknown
+  filter_chains: { transport_socket?: unknown }[]
+}
+
+interface Bootstrap {
+  admin: unknown
+  static_resources: { listeners: Listener[]; clusters: Cluster[] }
+}
+
+const loopback = (port: number) => ({ socket_address: { address: '127.0.0.1', port_value: port } })
+
+function addressOf(endpoint: Endpoint): unknown {
+  return 'port' in endpoint ? loopback(endpoint.port) : { pipe: { path: endpoint.socket } }
+}
+
+function tlsSocket({ certificateFile, keyFile }: NonNullable<EnvoyPlaces['tls']>): unknown {
+  return {
+    name: 'envoy.transport_sockets.tls',
+    typed_config: {
+      '@type': 'type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext',
+      common_tls_context: {
+        alpn_protocols: ['h2', 'http/1.1'],
+        tls_certificates: [{ certificate_chain: { filename: certificateFile }, private_key: { filename: keyFile } }],
+      },
+    },
+  }
+}
+
+/** The configuration as JSON text, which Envoy reads as it reads YAML. @throws Error when a name is not in the file. */
+export function envoyConfig(file: string, places: EnvoyPlaces): string {
+  const bootstrap = parse(readFileSync(file, 'utf8'), { maxAliasCount: 100 }) as Bootstrap
+  const { listeners, clusters } = bootstrap.static_resources
+  bootstrap.admin = { address: loopback(places.adminPort) }
+  bootstrap.static_resources.listeners = Object.entries(places.listeners).map(([name, port]) => {
+    const listener = structuredClone(find(listeners, name, file))
+    listener.address = loopback(port)
+    if (places.tls !== undefined)
+      for (const chain of listener.filter_chains) chain.transport_socket = tlsSocket(places.tls)
+    return listener
+  })
+  for (const [name, endpoint] of Object.entries(places.clusters)) {
+    const cluster = find(clusters, name, file)
+    cluster.type = 'STATIC'
+    cluster.load_assignment = {
+      cluster_name: name,
+      endpoints: [{ lb_endpoints: [{ endpoint: { address: addressOf(endpoint) } }] }],
+    }
+  }
+  return JSON.stringify(bootstrap)
+}
+
+function find<T extends { name: string }>(items: readonly T[], name: string, file: string): T {
+  const item = items.find(each => each.name === name)
+  if (item === undefined) throw new Error(`${file} has no listener or cluster named ${name}`)
+  return item
+}
