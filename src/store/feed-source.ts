@@ -8,6 +8,7 @@ import { type Database, type Session, sessionConfig } from './connection.ts'
 import { rawRow, toFeedPage } from './feed-page.ts'
 import {
   apiKeyColumns,
+  apiKeyEstimateStatement,
   beatStatement,
   declareApiKeys,
   declareOrganizations,
@@ -37,13 +38,18 @@ export interface SidecarSelf {
 const loadSliceRows = 1000
 const rowsOfNothing: readonly (readonly unknown[])[] = []
 
-function feedSession(self: SidecarSelf): Session {
+/** Session settings of the feed connection (freshness.md section 4). */
+export function feedSession(self: SidecarSelf): Session {
   return {
     role: 'gw_sidecar',
     applicationName: `gatewarden feed ${self.id}`,
     settings: {
       'gatewarden.sidecar': self.id,
       jit: 'off',
+      // Before a table was analysed the planner would read all of it for a page of a few rows; by key it never can.
+      enable_seqscan: 'off',
+      enable_hashjoin: 'off',
+      enable_mergejoin: 'off',
       plan_cache_mode: 'force_custom_plan',
       statement_timeout: '2000',
       idle_in_transaction_session_timeout: '10000', // a stopped process must not hold a load's snapshot
@@ -129,7 +135,9 @@ class PostgresFeedConnection implements FeedConnection {
   load(sink: LoadSink) {
     return this.orDestroy(async () => {
       await this.client.query('BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY')
-      await this.client.query('SET LOCAL statement_timeout = 0')
+      await this.client.query(
+        'SET LOCAL statement_timeout = 0; SET LOCAL enable_seqscan = on; SET LOCAL enable_hashjoin = on',
+      )
       const slot = await this.rows(loadSlotStatement, [])
       if (slot.length === 0) {
         await this.client.query('ROLLBACK')
@@ -138,6 +146,10 @@ class PostgresFeedConnection implements FeedConnection {
       // The slot statement took the snapshot: head and rows are of one moment.
       const [revision, nonce] = (await this.rows(loadHeadStatement, []))[0] ?? []
       if (typeof revision !== 'bigint' || typeof nonce !== 'bigint') throw new TypeError('the feed has no head row')
+      if (this.self.onlyProfiles === null) {
+        const [estimate] = (await this.rows(apiKeyEstimateStatement, []))[0] ?? []
+        if (typeof estimate === 'number' && estimate > 0) sink.expect(estimate)
+      }
       await this.slices(declareOrganizations, [], rows =>
         sink.organizations(rows.map(row => rawRow(row, organizationColumns))),
       )

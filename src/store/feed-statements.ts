@@ -84,6 +84,9 @@ SELECT slot FROM generate_series(1, ${loadSlots}) AS slot WHERE pg_try_advisory_
 export const loadHeadStatement =
   'SELECT h.revision, n.nonce FROM feed_head h JOIN feed_revision n ON n.revision = h.revision'
 
+/** How many API keys the planner believes there are; negative when it never looked. */
+export const apiKeyEstimateStatement = "SELECT reltuples::float8 FROM pg_class WHERE oid = 'api_keys'::regclass"
+
 export const declareOrganizations = `
 DECLARE served NO SCROLL CURSOR FOR SELECT ${expressions(organizationColumns)} FROM organizations o`
 

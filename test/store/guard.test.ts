@@ -39,7 +39,7 @@ const head = () => one<{ revision: bigint }>('SELECT revision FROM feed_head')
 describe('the guard refuses at commit', () => {
   const withoutRecord = { code: 'GW001' }
 
-  it.each([
+  it.each<[string, () => Promise<unknown>]>([
     ['an update of an API key', () => client.query('UPDATE api_keys SET suspend_time = now() WHERE id = $1', [id])],
     ['a new API key', () => insertApiKey(client, organization, `${name} second`)],
     ['a deleted API key', () => client.query('DELETE FROM api_keys WHERE id = $1', [id])],
@@ -52,7 +52,7 @@ describe('the guard refuses at commit', () => {
       'a stamped revision without a record',
       () => client.query('UPDATE api_keys SET revision = revision + 1 WHERE id = $1', [id]),
     ],
-  ])('%s without a feed record', async (_what, change) => {
+  ])('%s without a feed record', async (_what, change: () => Promise<unknown>) => {
     const before = await head()
     await expect(transact(client, change)).rejects.toMatchObject(withoutRecord)
     expect(await head()).toEqual(before)

@@ -255,8 +255,9 @@ CREATE TABLE idempotency (
   request_id   text NOT NULL,
   method       text NOT NULL,
   request_hash bytea NOT NULL,
-  reply        bytea,                                     -- never with a secret
+  reply        bytea,                                     -- never with a secret, its revision 0
   state        text NOT NULL,
+  revision     bigint NOT NULL DEFAULT 0,                 -- the one that the call recorded
   create_time  timestamptz NOT NULL DEFAULT clock_timestamp(),
   PRIMARY KEY (principal, request_id));
 CREATE INDEX idempotency_by_create_time ON idempotency (create_time);
