@@ -104,6 +104,8 @@ export interface AuditRecord {
   readonly requestId: string
   readonly sourceIp: string
   readonly outcome: string
+  /** Text of the row for the chain: the hash is SHA-256(previous hash ‖ text ‖ LF ‖ revision). */
+  readonly text: string
 }
 
 export interface IdempotencyRecord {

@@ -14,6 +14,7 @@ import type {
   StoredReply,
   StoreFault,
 } from './admin-store.ts'
+import { auditText } from './audit-chain.ts'
 import { authenticate, type Caller, requireOrganization, requireScope } from './caller.ts'
 import { canonicalJson, type Json } from './canonical-json.ts'
 import type { FailedAttempts } from './failed-attempts.ts'
@@ -194,22 +195,19 @@ export interface FinishedChange {
 
 /** Writes audit row, idempotency row and feed record: the last statements of a transaction. Resolves to the revision. */
 export function finish(tx: AdminTx, call: AdminCall, caller: Caller, change: FinishedChange): Promise<bigint> {
-  const { organization, resource, before, after } = change.audit
+  const event = {
+    ...change.audit,
+    time: tx.now,
+    actor: { principal: caller.principal, certificate_serial: '', admin_key_hint: caller.adminKeyHint },
+    action: change.rpc.slice(change.rpc.indexOf('/') + 1),
+    requestId: change.requestId,
+    sourceIp: call.sourceAddress,
+    outcome: 'OK',
+  }
   return tx.finish({
     changes: change.feed,
     idempotency: change.idempotency,
-    audit: {
-      organization,
-      resource,
-      before,
-      after,
-      time: tx.now,
-      actor: { principal: caller.principal, certificate_serial: '', admin_key_hint: caller.adminKeyHint },
-      action: change.rpc.slice(change.rpc.indexOf('/') + 1),
-      requestId: change.requestId,
-      sourceIp: call.sourceAddress,
-      outcome: 'OK',
-    },
+    audit: { ...event, text: auditText(event) },
   })
 }
 
