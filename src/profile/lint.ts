@@ -1,7 +1,7 @@
 // `gatewarden profile lint` as a function: reads, judges and compiles one profile text, all findings at once.
 // The same function serves the command line, the admin call, start and reload; nothing is thrown for a bad text.
 import { createNames } from '../core/names.ts'
-import { type CompileOptions, compileProfile } from './compile.ts'
+import { type CompileOptions, compileProfile, type ProfileText } from './compile.ts'
 import type { CompiledProfile } from './compiled-profile.ts'
 import { profileDigest } from './digest.ts'
 import {
@@ -15,6 +15,7 @@ import {
 } from './finding.ts'
 import { lintDecision } from './lint-decision.ts'
 import { lintEvidence } from './lint-evidence.ts'
+import { lintExamples } from './lint-examples.ts'
 import { lintKeys } from './lint-keys.ts'
 import { lintLifecycle } from './lint-lifecycle.ts'
 import { lintLimits } from './lint-limits.ts'
@@ -24,8 +25,9 @@ import { lintRoutes } from './lint-routes.ts'
 import type { LintRule } from './lint-rule.ts'
 import { lintScopes } from './lint-scopes.ts'
 import { lintInventory, lintUnmapped } from './lint-unmapped.ts'
-import { isComplete, parseBlocks } from './parse-document.ts'
+import { isComplete, parseBlocks, type Report } from './parse-document.ts'
 import { readYaml } from './read-yaml.ts'
+import type { ProfileDocument } from './schema.ts'
 
 export interface LintOptions {
   /** Name shown in findings. */
@@ -43,6 +45,9 @@ export interface LintResult {
   /** Present when there is no error. */
   readonly compiled?: CompiledProfile
 }
+
+/** A broken file needs no thousandth finding; the list also travels in an admin reply. */
+export const FINDINGS_MAX = 1000
 
 const rules: readonly LintRule[] = [
   ...lintLimits,
@@ -62,7 +67,12 @@ export function lintProfile(text: string, options: LintOptions): LintResult {
   const { data, positions, faults } = readYaml(text)
   const findings: Finding[] = []
   const add = (code: FindingCode, field: string, offset: number, message: string) => {
+    if (findings.length > FINDINGS_MAX) return
     const { line, column } = positions.placeOf(offset)
+    if (findings.length === FINDINGS_MAX) {
+      code = 'limit'
+      message = `there are more than ${FINDINGS_MAX} findings; mend these first`
+    }
     findings.push({ code, level: findingLevels[code], file: options.file, field, line, column, message })
   }
   for (const fault of faults) add(fault.code, fault.field, fault.offset, fault.message)
@@ -73,12 +83,25 @@ export function lintProfile(text: string, options: LintOptions): LintResult {
   for (const rule of rules) rule(blocks, report)
   if (options.inventory !== undefined) lintInventory(options.inventory)(blocks, report)
   const digest = profileDigest(data)
+  const sound = hasErrors(findings) || !isComplete(blocks) ? undefined : blocks
+  const compiled = sound === undefined ? undefined : compileSound(sound, { yaml: text, digest }, options, report)
   findings.sort(compareFindings)
-  if (hasErrors(findings) || !isComplete(blocks)) return { findings, digest }
+  return compiled === undefined || hasErrors(findings) ? { findings, digest } : { findings, digest, compiled }
+}
+
+/** Compiles and runs the profile's own examples. */
+function compileSound(
+  profile: ProfileDocument,
+  text: ProfileText,
+  options: LintOptions,
+  report: Report,
+): CompiledProfile {
   const compile = options.compile ?? {
     names: createNames(),
     deploymentEnvironment: 'production',
     acceptedEnvironments: null,
   }
-  return { findings, digest, compiled: compileProfile(blocks, { yaml: text, digest }, compile) }
+  const compiled = compileProfile(profile, text, compile)
+  lintExamples(profile.examples, compiled, compile.names.scopes, report)
+  return compiled
 }

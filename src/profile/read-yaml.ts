@@ -100,6 +100,8 @@ class Reader implements Positions {
     for (const error of [...document.errors, ...document.warnings]) {
       this.fault('syntax', [], error.pos[0], `the YAML cannot be read: ${sentence(error.message)}; correct it here`)
     }
+    // A text that is no YAML has no members to judge: what would follow from it misleads.
+    if (document.errors.length > 0) return undefined
     if (second !== undefined) {
       this.fault('syntax', [], second.range[0], 'a profile is one YAML document; remove this second one')
     }
