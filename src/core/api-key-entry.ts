@@ -36,6 +36,8 @@ export interface ApiKeyEntry {
 export interface InvalidEntry {
   readonly kind: 'invalid'
   readonly digest: Uint8Array
+  /** Where that column could be read: a pepper this process lacks makes every miss ambiguous, whatever else is wrong. */
+  readonly pepperId?: string
   /** Which column was wrong, for log and metric; never the value. */
   readonly cause: string
 }

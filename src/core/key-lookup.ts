@@ -43,7 +43,7 @@ export interface KeyLookup {
 /** What charging one request found. One instance is reused for all checks. */
 export interface ChargeResult {
   admitted: boolean
-  /** Of the API key's own limit on an allow, of the refusing limit on a denial. */
+  /** Of the API key's own limit on an allow (-1: it has none), of the refusing limit on a denial; so are the other figures. */
   limit: number
   remaining: number
   resetAt: Micros

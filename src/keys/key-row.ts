@@ -31,7 +31,7 @@ export const rotationShift = 8
 /** Rotation rows have 24 bits: 16.7 million keys in or after a rotation. */
 export const rotationMax = 2 ** 24 - 1
 
-/** Values of the pepper bits: the row is invalid and says none; the primary; the second; one this process lacks. */
+/** Values of the pepper bits: the row is invalid and does not say; the primary; the second; one this process lacks. */
 export const PEPPER_NONE = 0
 export const PEPPER_PRIMARY = 1
 export const PEPPER_SECOND = 2

@@ -202,7 +202,7 @@ export class KeyTable implements KeyLookup {
   }
 
   /** Live rows that name a pepper this process lacks; while there is one, a miss proves nothing. */
-  get unknowableCount(): number {
+  missingPeppers(): number {
     return this.unknowable
   }
 
@@ -219,7 +219,7 @@ export class KeyTable implements KeyLookup {
     wordsOf(entry.digest, this.given)
     const fault = entry.kind === 'invalid' ? entry.cause : this.parts.hold(entry)
     const slot = this.slotFor()
-    if (fault !== null || entry.kind === 'invalid') this.writeInvalid(slot)
+    if (fault !== null || entry.kind === 'invalid') this.writeInvalid(slot, this.pepperOf(entry.pepperId))
     else this.writeKey(slot, entry)
     return fault
   }
@@ -313,13 +313,13 @@ export class KeyTable implements KeyLookup {
     this.enter(slot, flagsOf(entry) | (pepper << pepperShift) | (parts.rotation << rotationShift))
   }
 
-  private writeInvalid(slot: number): void {
+  private writeInvalid(slot: number, pepper: number): void {
     for (let i = 0; i < uuidWords; i++) this.setWord(slot, UUID + i, 0)
     putNumber(this.rows.page(slot), this.rows.at(slot) + EXPIRE, Number.NEGATIVE_INFINITY)
     this.setWord(slot, ORGANIZATION, NO_ORGANIZATION)
     this.setWord(slot, GRANT, 0)
     this.setWord(slot, ALLOWLIST, 0)
-    this.enter(slot, KEY_INVALID | (PEPPER_NONE << pepperShift))
+    this.enter(slot, KEY_INVALID | (pepper << pepperShift))
   }
 
   /** Sets the state of a row and counts it. */
@@ -358,7 +358,8 @@ export class KeyTable implements KeyLookup {
     this.setWord(slot, STAMP, this.writes)
   }
 
-  private pepperOf(id: string): number {
+  private pepperOf(id: string | undefined): number {
+    if (id === undefined) return PEPPER_NONE
     const position = this.pepperIds.indexOf(id)
     return position === 0 ? PEPPER_PRIMARY : position === 1 ? PEPPER_SECOND : PEPPER_UNKNOWN
   }

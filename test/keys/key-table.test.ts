@@ -111,7 +111,7 @@ describe('find', () => {
     table.replace(unknown)
     table.remove(unknown.digest)
     expect(find('s2')).toBe(MISS)
-    expect(table.unknowableCount).toBe(0)
+    expect(table.missingPeppers()).toBe(0)
   })
 
   test('digests that differ in one bit of any octet are different keys', () => {
@@ -270,6 +270,14 @@ describe('invalid rows and organizations', () => {
   test('an invalid row whose digest was made with the second pepper is found too', () => {
     table.replace({ kind: 'invalid', digest: entryOf('s1', {}, second).digest, cause: 'pepper_id' })
     expect(table.flags(find('s1'))).toBe(KEY_INVALID)
+  })
+
+  test('an invalid row that names a pepper this process lacks makes misses ambiguous', () => {
+    const { digest } = entryOf('s1', {}, absent)
+    table.replace({ kind: 'invalid', digest, pepperId: absent.id, cause: 'scopes' })
+    expect(find('s1')).toBe(UNKNOWABLE)
+    table.replace({ kind: 'invalid', digest, pepperId: primary.id, cause: 'scopes' })
+    expect(find('s1')).toBe(MISS)
   })
 
   test.each([
