@@ -4,6 +4,7 @@ import { basename, join, resolve } from 'node:path'
 import { codeOf } from '../config/read-environment.ts'
 import { denialReasons } from '../core/reason.ts'
 import { type CompiledProfile, renderingOf } from '../profile/compiled-profile.ts'
+import { describeProfile } from '../profile/describe.ts'
 import { type Finding, formatFinding, hasErrors } from '../profile/finding.ts'
 import { lintProfile } from '../profile/lint.ts'
 import {
@@ -18,9 +19,8 @@ import {
   type Io,
 } from './command.ts'
 import { configFlag, configOf } from './connect.ts'
-import { pairs, table } from './render.ts'
+import { table } from './render.ts'
 
-/** No profile is longer (profiles.md d.2 `limit`); a longer file is not read into memory whole. */
 const lintFlags = {
   strict: { type: 'boolean', help: 'warnings count: exit 1' },
   inventory: {
@@ -85,7 +85,9 @@ export function profileCommands(packaged: string): readonly Command[] {
     if (wanted !== undefined) {
       const file = existsSync(resolve(io.cwd, wanted)) ? wanted : join(directory, `${basename(wanted, '.yaml')}.yaml`)
       const compiled = load(file, io)
-      io.out(invocation.flag('json') ? `${JSON.stringify(profileJson(compiled), null, 2)}\n` : profileText(compiled))
+      io.out(
+        invocation.flag('json') ? `${JSON.stringify(profileJson(compiled), null, 2)}\n` : describeProfile(compiled),
+      )
       return exitOk
     }
     const profiles = filesIn(directory).map(file => load(file, io))
@@ -140,37 +142,6 @@ function profileTable(profiles: readonly CompiledProfile[]): string {
       each.digest.slice(0, 12),
     ]),
   )
-}
-
-function profileText(profile: CompiledProfile): string {
-  const { policy, management } = profile
-  const head = pairs([
-    ['name', profile.name],
-    ['version', String(profile.version)],
-    ['digest', profile.digest],
-    ['hosts', profile.hosts.join(', ')],
-    ['key prefixes', management.environments.map(each => `${each.prefix} (${each.name})`).join(', ')],
-    [
-      'key in',
-      policy.sources.map(each => (each.scheme === null ? each.header : `${each.header}: ${each.scheme}`)).join(', '),
-    ],
-    ['order', policy.checks.join(', ')],
-    ['scopes', management.scopes.map(each => each.name).join(', ')],
-  ])
-  const rules = policy.routes.rules.map(rule => [
-    rule.method,
-    rule.path,
-    rule.access === 'scopes' ? rule.scopeNames.join(rule.mode === 'all' ? ' and ' : ' or ') : rule.access,
-  ])
-  const denials = denialReasons.map((reason, code) => {
-    const { status, grpcStatus, name, documented } = renderingOf(profile, code)
-    return [reason, String(status), String(grpcStatus), name, documented]
-  })
-  return [
-    head,
-    table(['METHOD', 'PATH', 'NEEDS'], rules),
-    table(['REASON', 'HTTP', 'GRPC', 'RENDERING', 'DOCUMENTED'], denials),
-  ].join('\n')
 }
 
 function profileJson(profile: CompiledProfile): unknown {

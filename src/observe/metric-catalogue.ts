@@ -32,6 +32,16 @@ export const metricCatalogue = {
   gatewarden_table_keys: { kind: 'gauge', labels: [], help: 'API keys in memory.' },
   gatewarden_table_bytes: { kind: 'gauge', labels: [], help: 'Octets of the key table.' },
   gatewarden_table_invalid: { kind: 'gauge', labels: [], help: 'API keys whose row cannot be read; each answers 503.' },
+  gatewarden_table_missing_peppers: {
+    kind: 'gauge',
+    labels: [],
+    help: 'API keys under a pepper this process lacks; above 0 an unknown key answers 503 and the process is not ready.',
+  },
+  gatewarden_hint_missed_total: {
+    kind: 'counter',
+    labels: [],
+    help: 'Reads that found changes no hint had announced.',
+  },
   gatewarden_record_invalid_total: {
     kind: 'counter',
     labels: ['cause'],

@@ -1,0 +1,202 @@
+// The check role, wired: profiles, key table, feed, limits, handler, listeners, health. The only place where these rooms meet.
+// Clocks come in as ports, so a suite may replace database time; nothing in the settings of the product can.
+
+import { randomUUID } from 'node:crypto'
+import { type CheckObserver, createCheckHandler } from '../check/check-handler.ts'
+import { type CheckProfiles, compileCheckProfiles } from '../check/check-profiles.ts'
+import type { Config } from '../config/config.ts'
+import type { LoadedPepper } from '../config/pepper-file.ts'
+import { parseEntry } from '../core/address.ts'
+import type { ClientAddressMode } from '../core/client-address.ts'
+import { ALLOW } from '../core/reason.ts'
+import { type Micros, microsFromUnixMs } from '../core/time.ts'
+import { Feed } from '../feed/feed.ts'
+import type { FeedClock, FeedTimers } from '../feed/feed-source.ts'
+import { KeyTable } from '../keys/key-table.ts'
+import { LimitBuckets } from '../keys/limit-buckets.ts'
+import { DecisionCounts } from '../observe/decision-counts.ts'
+import type { Log } from '../observe/log.ts'
+import type { Metrics } from '../observe/metrics.ts'
+import { createHealth } from '../rpc/health.ts'
+import type { Database } from '../store/connection.ts'
+import { createFeedSource } from '../store/feed-source.ts'
+import { startGrpcJsServer } from '../transport/grpc-js-server.ts'
+import type { UnaryServer } from '../transport/unary-server.ts'
+import { checkListeners } from './check-listeners.ts'
+import { showCheckMetrics } from './check-metrics.ts'
+import { watchFeed } from './feed-watch.ts'
+import { type Profiles, served } from './profiles.ts'
+import { StartError } from './start-error.ts'
+
+/** What the check role gets from outside. */
+export interface CheckPorts {
+  readonly database: Database
+  /** Of API keys, the primary first. */
+  readonly peppers: readonly LoadedPepper[]
+  readonly profiles: Profiles
+  readonly log: Log
+  readonly clock: FeedClock
+  readonly timers: FeedTimers
+  readonly version: string
+  /** The feed has given up: the process should end. */
+  readonly onFatal: (error: unknown) => void
+  /** Replaces database time in decisions, and nothing else: for suites with a fixed clock. */
+  readonly dbNow?: () => Micros
+  /** 0 where no herd can be: one process on a database of its own. */
+  readonly loadJitterMs?: number
+}
+
+/** Times of a drain in milliseconds (faults.md section 5). */
+export interface CheckDrain {
+  /** Between NOT_SERVING and GOAWAY. */
+  readonly noticeMs: number
+  /** From GOAWAY until connections are cut. */
+  readonly deadlineMs: number
+}
+
+export interface RunningCheck {
+  /** Bound addresses, with real ports. */
+  readonly addresses: readonly string[]
+  /** Loaded and confirmed, every pepper there, not draining. */
+  ready(): boolean
+  /** Shows this role's metrics. */
+  observe(metrics: Metrics): void
+  /** Stops answering in the orderly way; resolves when everything of the role has ended. */
+  drain(times: CheckDrain): Promise<void>
+}
+
+const authorizationService = 'envoy.service.auth.v3.Authorization'
+/** A loop that stood still this long says NOT_SERVING until it turns again (faults.md section 5). */
+const stallMs = 5000
+const stallPollMs = 1000
+
+/** Starts the role: listens at once, answers 503 until the table is loaded and confirmed. @throws StartError */
+export async function startCheck(config: Config, ports: CheckPorts): Promise<RunningCheck> {
+  const { profiles, log, clock } = ports
+  if (config.clientAddress === null) throw new StartError('client_address.mode is not set.')
+  const clientAddress = toMode(config.clientAddress)
+  let inForce: CheckProfiles | undefined
+  profiles.subscribe(set => {
+    inForce = compileCheckProfiles(served(set, config.check.profiles), clientAddress.mode)
+  })
+  const { names } = profiles
+  const table = new KeyTable({ names, peppers: ports.peppers.map(({ id, octets }) => ({ id, bytes: octets })) })
+  const limits = new LimitBuckets(table)
+  const decisions = new DecisionCounts(ALLOW)
+  const health = createHealth([authorizationService])
+  let isDraining = false
+  const feedWatch = watchFeed(log, () => {
+    for (const [name, live] of feed.liveSidecars()) {
+      const number = names.profiles.find(name)
+      if (number !== undefined) limits.setShare(number, live)
+    }
+  })
+  const feed: Feed = new Feed({
+    source: createFeedSource(ports.database, {
+      id: randomUUID(),
+      version: ports.version,
+      pepperIds: ports.peppers.map(pepper => pepper.id),
+      profiles: () => reported(inForce),
+      onlyProfiles: config.check.profiles,
+    }),
+    clock,
+    timers: ports.timers,
+    table,
+    observer: feedWatch,
+    onReadiness: ready => health.set('', ready ? 'SERVING' : 'NOT_SERVING'),
+    onFatal: ports.onFatal,
+    ...(ports.loadJitterMs === undefined ? {} : { loadJitterMs: ports.loadJitterMs }),
+  })
+  const dbNow = ports.dbNow ?? (() => feed.dbNow())
+  const service = createCheckHandler({
+    profiles: () => inForce ?? noProfiles,
+    table,
+    limits,
+    // Before the first confirm database time is not known, and nothing is fresh: the wall clock only dates the reply.
+    clock: { fresh: () => feed.fresh(), now: () => finite(dbNow(), () => microsFromUnixMs(clock.wall())) },
+    environments: names.environments,
+    clientAddress,
+    ownFailure: config.check.ownFailure,
+    observer: checkObserver(decisions, log),
+  })
+  const servers: UnaryServer[] = []
+  for (const { listen, credentials } of checkListeners(config)) {
+    const options = { listen, services: [service], register: health.addTo }
+    servers.push(await startGrpcJsServer(credentials === undefined ? options : { ...options, credentials }))
+  }
+  feed.start()
+  const stopStallWatch = watchStalls(clock, () => {
+    if (isDraining) return
+    health.set('', 'NOT_SERVING')
+    log.warn('the event loop stood still')
+    ports.timers.after(stallPollMs, () => health.set('', feed.ready() ? 'SERVING' : 'NOT_SERVING'))
+  })
+  return {
+    addresses: servers.flatMap(server => server.addresses),
+    ready: () => feed.ready() && !isDraining,
+    observe: metrics => showCheckMetrics(metrics, { names, feed, table, limits, decisions, counts: feedWatch.counts }),
+    drain: async times => {
+      isDraining = true
+      health.startDraining()
+      await new Promise(resolve => setTimeout(resolve, times.noticeMs))
+      health.endWatches()
+      await Promise.all(servers.map(server => server.drain(times.deadlineMs)))
+      stopStallWatch()
+      await feed.stop()
+    },
+  }
+}
+
+const noProfiles: CheckProfiles = compileCheckProfiles([], 'grpc-metadata')
+
+function finite(value: number, otherwise: () => number): number {
+  return Number.isFinite(value) ? value : otherwise()
+}
+
+/** What the heartbeat says of the profiles served. */
+function reported(inForce: CheckProfiles | undefined): Record<string, { version: string; digest: string }> {
+  const list = inForce?.list ?? []
+  return Object.fromEntries(
+    list.map(({ profile }) => [profile.name, { version: String(profile.version), digest: profile.digest }]),
+  )
+}
+
+function checkObserver(decisions: DecisionCounts, log: Log): CheckObserver {
+  let lastText = ''
+  return {
+    add: (profile, code) => decisions.add(profile, code),
+    unexpected: error => {
+      // One line for a fault that every check meets, not one a check.
+      const text = error instanceof Error ? `${error.message}${error.stack ?? ''}` : String(error)
+      if (text === lastText) return
+      lastText = text
+      log.error('a check threw and was answered with our own failure', { error })
+    },
+  }
+}
+
+/** The address mode in the words of the decision. @throws StartError for a block that is none. */
+function toMode(setting: NonNullable<Config['clientAddress']>): ClientAddressMode {
+  if (setting.mode !== 'xff-trusted-cidrs') return setting
+  const cidrs = setting.trustedCidrs.map(text => {
+    const entry = parseEntry(text)
+    if (entry === null || entry.hostBits || entry.spansMapped) {
+      throw new StartError(
+        `client_address.trusted_cidrs: found ${JSON.stringify(text)}; accepted: an address, or a block without host bits.`,
+      )
+    }
+    return entry.block
+  })
+  return { mode: 'xff-trusted-cidrs', cidrs, appended: setting.appended }
+}
+
+function watchStalls(clock: FeedClock, onStall: () => void): () => void {
+  let last = clock.mono()
+  const timer = setInterval(() => {
+    const now = clock.mono()
+    if (now - last > stallMs + stallPollMs) onStall()
+    last = now
+  }, stallPollMs)
+  timer.unref()
+  return () => clearInterval(timer)
+}
