@@ -193,8 +193,11 @@ export interface FinishedChange {
   readonly idempotency: IdempotencyRecord | null
 }
 
+/** Who acts; nobody where a token stands for the caller. */
+export type Actor = Pick<Caller, 'principal' | 'adminKeyHint'>
+
 /** Writes audit row, idempotency row and feed record: the last statements of a transaction. Resolves to the revision. */
-export function finish(tx: AdminTx, call: AdminCall, caller: Caller, change: FinishedChange): Promise<bigint> {
+export function finish(tx: AdminTx, call: AdminCall, caller: Actor, change: FinishedChange): Promise<bigint> {
   const event = {
     ...change.audit,
     time: tx.now,
@@ -370,7 +373,8 @@ export async function requireSameHistory(tx: AdminReads, revision: bigint, nonce
   })
 }
 
-async function pause(ms: number, signal: AbortSignal): Promise<void> {
+/** Waits; rejects with the reason of the signal as soon as it aborts. */
+export async function pause(ms: number, signal: AbortSignal): Promise<void> {
   signal.throwIfAborted()
   await new Promise<void>(resolve => {
     const timer = setTimeout(done, ms)

@@ -34,8 +34,7 @@ export interface Profile {
 
 export interface Profile_Scope {
   readonly name: string;
-  readonly description: string;
-  readonly grantableBy: string;
+  readonly grantableBy: readonly string[];
   readonly inAll: boolean;
 }
 
@@ -45,7 +44,7 @@ export interface Profile_Rule {
   readonly path: string;
   readonly requiredScopes: readonly string[];
   readonly public: boolean;
-  readonly documented: boolean;
+  readonly anyScope: boolean;
 }
 
 export interface ListProfilesRequest {
@@ -245,7 +244,7 @@ export const Profile: MessageFns<Profile> = {
 };
 
 function createBaseProfile_Scope(): Profile_Scope {
-  return { name: "", description: "", grantableBy: "", inAll: false };
+  return { name: "", grantableBy: [], inAll: false };
 }
 
 export const Profile_Scope: MessageFns<Profile_Scope> = {
@@ -253,14 +252,11 @@ export const Profile_Scope: MessageFns<Profile_Scope> = {
     if (message.name !== "") {
       writer.uint32(10).string(message.name);
     }
-    if (message.description !== "") {
-      writer.uint32(18).string(message.description);
-    }
-    if (message.grantableBy !== "") {
-      writer.uint32(26).string(message.grantableBy);
+    for (const v of message.grantableBy) {
+      writer.uint32(18).string(v!);
     }
     if (message.inAll !== false) {
-      writer.uint32(32).bool(message.inAll);
+      writer.uint32(24).bool(message.inAll);
     }
     return writer;
   },
@@ -291,19 +287,11 @@ export const Profile_Scope: MessageFns<Profile_Scope> = {
               break;
             }
 
-            message.description = reader.string();
+            message.grantableBy.push(reader.string());
             continue;
           }
           case 3: {
-            if (tag !== 26) {
-              break;
-            }
-
-            message.grantableBy = reader.string();
-            continue;
-          }
-          case 4: {
-            if (tag !== 32) {
+            if (tag !== 24) {
               break;
             }
 
@@ -328,15 +316,14 @@ export const Profile_Scope: MessageFns<Profile_Scope> = {
   fromPartial<I extends Exact<DeepPartial<Profile_Scope>, I>>(object: I): Profile_Scope {
     const message = createBaseProfile_Scope() as any;
     message.name = object.name ?? "";
-    message.description = object.description ?? "";
-    message.grantableBy = object.grantableBy ?? "";
+    message.grantableBy = object.grantableBy?.map((e) => e) || [];
     message.inAll = object.inAll ?? false;
     return message;
   },
 };
 
 function createBaseProfile_Rule(): Profile_Rule {
-  return { methods: [], host: "", path: "", requiredScopes: [], public: false, documented: false };
+  return { methods: [], host: "", path: "", requiredScopes: [], public: false, anyScope: false };
 }
 
 export const Profile_Rule: MessageFns<Profile_Rule> = {
@@ -356,8 +343,8 @@ export const Profile_Rule: MessageFns<Profile_Rule> = {
     if (message.public !== false) {
       writer.uint32(40).bool(message.public);
     }
-    if (message.documented !== false) {
-      writer.uint32(48).bool(message.documented);
+    if (message.anyScope !== false) {
+      writer.uint32(48).bool(message.anyScope);
     }
     return writer;
   },
@@ -420,7 +407,7 @@ export const Profile_Rule: MessageFns<Profile_Rule> = {
               break;
             }
 
-            message.documented = reader.bool();
+            message.anyScope = reader.bool();
             continue;
           }
         }
@@ -445,7 +432,7 @@ export const Profile_Rule: MessageFns<Profile_Rule> = {
     message.path = object.path ?? "";
     message.requiredScopes = object.requiredScopes?.map((e) => e) || [];
     message.public = object.public ?? false;
-    message.documented = object.documented ?? false;
+    message.anyScope = object.anyScope ?? false;
     return message;
   },
 };
