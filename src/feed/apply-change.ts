@@ -60,9 +60,8 @@ function applyOrganization(change: FeedChange, table: FeedTable, observer: FeedO
 }
 
 function storeApiKey(digest: Uint8Array, row: RawRow, table: FeedTable, observer: FeedObserver): void {
-  const entry = decodeApiKey(digest, row)
-  if (entry.kind === 'invalid') reportInvalid(observer, 'api_key', subjectOf(row), entry.cause)
-  table.replace(entry)
+  const fault = table.replace(decodeApiKey(digest, row))
+  if (fault !== null) reportInvalid(observer, 'api_key', subjectOf(row), fault)
 }
 
 function reportInvalid(

@@ -43,6 +43,15 @@ export class DbTime {
     return this.current === null ? Number.POSITIVE_INFINITY : microsFromUnixMs(mono + this.current.offset)
   }
 
+  /** The monotonic clock stood still for an unknown time: what was learned means nothing any more. */
+  forget(): void {
+    this.current = null
+    this.window = []
+    this.candidates = []
+    this.refusing = false
+    this.relearning = false
+  }
+
   /** The next sample's step, up to 10 minutes, is believed at once: another server answers. */
   relearn(): void {
     this.relearning = true

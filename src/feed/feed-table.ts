@@ -7,8 +7,11 @@ export interface FeedTable {
   reserve(apiKeys: number): void
   /** Forgets all API keys and organizations. */
   clear(): void
-  /** Stores the entry in place of any other of the same digest; copies what it keeps. */
-  replace(entry: ApiKeyEntry | InvalidEntry): void
+  /**
+   * Stores the entry in place of any other of the same digest; copies what it keeps. Null: stored as it is; otherwise
+   * the column for which the API key was, or became, invalid.
+   */
+  replace(entry: ApiKeyEntry | InvalidEntry): string | null
   /** Forgets the API key of a digest; nothing happens when there is none. */
   remove(digest: Uint8Array): void
   setOrganization(entry: OrganizationEntry): void

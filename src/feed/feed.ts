@@ -60,7 +60,9 @@ export class Feed {
     this.options = options
     this.observer = deafTo(options.observer)
     this.pace = new Pace(clock, timers)
+    const dbTime = new DbTime()
     this.lease = new Lease(clock, () => {
+      dbTime.forget()
       this.observer.record({ type: 'suspend' })
       this.pace.hurry()
     })
@@ -70,7 +72,7 @@ export class Feed {
       table,
       observer: this.observer,
       lease: this.lease,
-      dbTime: new DbTime(),
+      dbTime,
       staleCapMs: options.staleCapMs ?? 0,
       applied: { revision: 0n, nonce: 0n },
       witness: { revision: 0n, nonce: 0n },
@@ -90,7 +92,7 @@ export class Feed {
     return this.lease.suspended()
   }
 
-  /** Database time, the only clock for expiry. Infinity before the first confirm: then nothing is fresh either. */
+  /** Database time, the only clock for expiry. Infinity while it is not known: then nothing is fresh either. */
   dbNow(): Micros {
     return this.context.dbTime.now(this.options.clock.mono())
   }

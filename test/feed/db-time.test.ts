@@ -118,6 +118,16 @@ describe('database time', () => {
     expect(learn(time, 3_000, 5, 2 * OFFSET_REFUSE_MS)).toBe('refused')
   })
 
+  it('begins anew after a suspend, in which the monotonic clock stood still for any time', () => {
+    const time = new DbTime()
+    learn(time, 0, 5)
+    time.forget()
+    expect(time.usable()).toBe(false)
+    expect(time.now(1_000)).toBe(Number.POSITIVE_INFINITY)
+    expect(learn(time, 1_000, 5, 10 * OFFSET_REFUSE_MS)).toBe('learned')
+    expect(errorMs(time, 2_000, 10 * OFFSET_REFUSE_MS)).toBeCloseTo(0, 2)
+  })
+
   it('ignores what is no time', () => {
     const time = new DbTime()
     for (const bad of [Number.NaN, Number.POSITIVE_INFINITY]) expect(time.learn(bad, 0, 5)).toBe('ignored')

@@ -27,12 +27,13 @@ export class MapTable implements FeedTable {
     this.organizations.clear()
   }
 
-  replace(entry: ApiKeyEntry | InvalidEntry): void {
+  replace(entry: ApiKeyEntry | InvalidEntry): string | null {
     if (this.throwing > 0) {
       this.throwing--
       throw new Error('the table threw')
     }
     this.keys.set(Buffer.from(entry.digest).toString('hex'), entry)
+    return entry.kind === 'invalid' ? entry.cause : null
   }
 
   remove(digest: Uint8Array): void {
