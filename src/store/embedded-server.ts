@@ -1,6 +1,7 @@
 // One PostgreSQL server process on one folder: made by initdb, started or attached to, reached by a unix socket in a folder
 // that only its owner may enter (which is why `trust` is safe), stopped by SIGINT. No TCP port is ever opened.
 import { type ChildProcess, execFile, spawn } from 'node:child_process'
+import { randomUUID } from 'node:crypto'
 import {
   chmodSync,
   chownSync,
@@ -124,8 +125,7 @@ function serverOwner(folder: string): ProcessOwner {
 }
 
 async function initialise(server: ServerFolder, fsync: boolean): Promise<void> {
-  const draft = join(server.folder, `initdb-${process.pid}`)
-  rmSync(draft, { recursive: true, force: true })
+  const draft = join(server.folder, `initdb-${randomUUID()}`)
   const args = ['-D', draft, '-A', 'trust', '-E', 'UTF8', '--locale=C', '-U', 'postgres', '--no-instructions']
   try {
     await promisify(execFile)(embeddedBinaries().initdb, fsync ? args : [...args, '--no-sync'], {
@@ -213,7 +213,7 @@ export async function stopServer(server: ServerFolder, child: ChildProcess | und
   const lockFile = join(server.cluster, 'postmaster.pid')
   const pid = existsSync(lockFile) ? Number.parseInt(readFileSync(lockFile, 'utf8'), 10) : Number.NaN
   if (!(pid > 1)) return
-  const gone = () => !existsSync(lockFile) && (child?.pid !== pid || hasEnded(child))
+  const gone = () => (child?.pid === pid ? hasEnded(child) : !existsSync(lockFile))
   for (const [signal, waitMs] of [
     ['SIGINT', fastStopMs],
     ['SIGQUIT', immediateStopMs],
