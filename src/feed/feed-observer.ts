@@ -8,7 +8,7 @@ export type ReloadCause = 'boot' | 'history' | 'truncated' | 'gap' | 'unreadable
 export type FaultCause = FeedStep | 'timeout' | 'role'
 
 /** The steps in which the feed waits for the database. */
-export type FeedStep = 'connect' | 'beat' | 'read' | 'load'
+export type FeedStep = 'connect' | 'beat' | 'read' | 'load' | 'leave'
 
 /** Where the feed stands. `loading`: nothing is held; `unconfirmed`: held, but not to be used. */
 export type FeedState = 'loading' | 'fresh' | 'unconfirmed'

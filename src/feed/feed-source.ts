@@ -66,6 +66,11 @@ export interface FeedConnection {
    * Resolves null when no load slot is free (ask again later).
    */
   load(sink: LoadSink): Promise<LoadHead | null>
+  /**
+   * Deletes the own heartbeat, so that nobody waits for a process that has ended. Where it is absent, or fails, the
+   * heartbeat is forgotten when it grows old.
+   */
+  leave?(): Promise<void>
   /** Drops the connection now. */
   destroy(): void
 }

@@ -8,6 +8,7 @@ import {
   LOAD_SLOT_PAUSE_MS,
   PAGE_REVISIONS,
   PAGE_REVISIONS_AFTER_TIMEOUT,
+  READ_TIMEOUT_MS,
   THROWS_MAX,
 } from './constants.ts'
 import { type CycleOutcome, type FeedContext, runCycle, sendBeat } from './cycle.ts'
@@ -126,12 +127,17 @@ export class Feed {
     this.running = this.run()
   }
 
-  /** Ends the feed and its connection; resolves when nothing of it runs any more. The lease then merely runs out. */
+  /**
+   * Ends the feed: lets a cycle under way end, takes back the heartbeat, drops the connection. Resolves when nothing of
+   * it runs any more, within two statement limits. The lease then merely runs out.
+   */
   async stop(): Promise<void> {
     this.stopped = true
     this.pace.stop()
-    this.dropConnection()
+    if (!this.loaded) this.dropConnection() // a load may take a minute
     await this.running
+    await this.leave()
+    this.dropConnection()
   }
 
   private async run(): Promise<void> {
@@ -146,7 +152,7 @@ export class Feed {
 
   private async step(): Promise<void> {
     this.connection ??= await this.connect()
-    if (this.stopped) return this.dropConnection()
+    if (this.stopped) return
     if (!this.loaded) return this.load(this.connection)
     const hinted = this.pace.takeHint()
     this.pace.begin()
@@ -179,6 +185,16 @@ export class Feed {
     if (!(await runLoad(this.context, connection))) return this.pace.about(LOAD_SLOT_PAUSE_MS)
     this.loaded = true
     this.pace.succeeded()
+  }
+
+  private async leave(): Promise<void> {
+    const connection = this.connection
+    if (connection?.leave === undefined) return
+    try {
+      await ask(this.options.timers, 'leave', READ_TIMEOUT_MS, async () => connection.leave?.())
+    } catch (error) {
+      this.observer.record({ type: 'fault', cause: 'leave', step: 'leave', error })
+    }
   }
 
   /** Whether another sidecar is alive: then this is a single restart, not a herd. */

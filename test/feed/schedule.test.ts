@@ -234,16 +234,52 @@ describe('a database that does not answer', () => {
 })
 
 describe('stopping', () => {
-  it('ends every pause and the connection, and asks for nothing more', async () => {
+  it('ends every pause, takes back the heartbeat, drops the connection and asks for nothing more', async () => {
     const sidecar = await sidecarWithKey()
+    await sidecar.time.advance(300)
     const stopped = sidecar.feed.stop()
-    await sidecar.time.settle()
+    await sidecar.time.advance(5)
     await stopped
     expect(sidecar.source.open()).toBe(0)
+    expect(sidecar.source.count.leave).toBe(1)
     const before = { ...sidecar.source.count }
     await sidecar.time.advance(30_000)
     expect(sidecar.source.count).toEqual(before)
     expect(sidecar.feed.fresh()).toBe(false)
+    expect(sidecar.source.connections.filter(connection => connection.usedAfterDestroy)).toEqual([])
+  })
+
+  it('takes back the heartbeat after the last beat, never before it', async () => {
+    const sidecar = await sidecarWithKey()
+    const order: string[] = []
+    sidecar.source.onExecuted = step => order.push(step)
+    await sidecar.time.until(() => order.at(-1) === 'beat')
+    const stopped = sidecar.feed.stop()
+    await sidecar.time.advance(10)
+    await stopped
+    expect(order).toEqual(['beat', 'read', 'leave'])
+  })
+
+  it('takes at most two statement limits when the database hangs', async () => {
+    const sidecar = await sidecarWithKey()
+    sidecar.source.lost.leave = 'out'
+    let ended = false
+    void sidecar.feed.stop().then(() => {
+      ended = true
+    })
+    await sidecar.time.advance(2 * READ_TIMEOUT_MS)
+    expect(ended).toBe(true)
+    expect(sidecar.source.open()).toBe(0)
+  })
+
+  it('does not wait for a load under way', async () => {
+    const sidecar = new Sidecar()
+    sidecar.commit(KEY, 1)
+    sidecar.source.loadStopsAfter = 0
+    sidecar.feed.start()
+    await sidecar.time.advance(100)
+    void sidecar.feed.stop()
+    expect(sidecar.source.open()).toBe(0)
   })
 
   it('before the first connection is there leaves none behind', async () => {

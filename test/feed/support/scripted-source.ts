@@ -11,7 +11,7 @@ import type {
 import type { ScriptedServer } from './scripted-server.ts'
 import type { VirtualTime } from './virtual-time.ts'
 
-export type Step = 'connect' | 'beat' | 'read' | 'load'
+export type Step = 'connect' | 'beat' | 'read' | 'load' | 'leave'
 
 /** One way of one step, milliseconds; `out` passes before the server acts. */
 interface Latency {
@@ -27,9 +27,16 @@ export class ScriptedSource implements FeedSource {
     beat: { out: 0.5, back: 0.5 },
     read: { out: 0.5, back: 0.5 },
     load: { out: 0.5, back: 0.5 },
+    leave: { out: 0.5, back: 0.5 },
   }
   /** Steps whose statement never arrives (`out`) or whose reply never returns (`back`). */
-  readonly lost: Record<Step, 'out' | 'back' | null> = { connect: null, beat: null, read: null, load: null }
+  readonly lost: Record<Step, 'out' | 'back' | null> = {
+    connect: null,
+    beat: null,
+    read: null,
+    load: null,
+    leave: null,
+  }
   refuses = false
   /** Pause between two slices of a load and how many keys one has. */
   slice = { pauseMs: 1, apiKeys: 2 }
@@ -40,7 +47,7 @@ export class ScriptedSource implements FeedSource {
   /** Runs when a statement has been executed, before its reply travels. */
   onExecuted: (step: Step) => void = () => undefined
   readonly connections: ScriptedConnection[] = []
-  readonly count: Record<Step, number> = { connect: 0, beat: 0, read: 0, load: 0 }
+  readonly count: Record<Step, number> = { connect: 0, beat: 0, read: 0, load: 0, leave: 0 }
   readonly pageSizes: number[] = []
   readonly reports: BeatReport[] = []
   readonly time: VirtualTime
@@ -129,6 +136,11 @@ export class ScriptedConnection implements FeedConnection {
       sink.apiKeys(snapshot.apiKeys.slice(at, at + this.source.slice.apiKeys))
     }
     return snapshot.head
+  }
+
+  async leave(): Promise<void> {
+    this.use()
+    await this.source.pass('leave', () => undefined)
   }
 
   destroy(): void {
