@@ -32,6 +32,7 @@ export const lintOverlap = [
       }
       first.set(key, entry)
     }
+    const bound = boundByMethod(entries)
     for (const entry of first.values()) {
       const at = ['routes', 'rules', entry.index, 'methods', entry.method]
       if (isSubtreeCovered(entry, first)) {
@@ -40,7 +41,7 @@ export const lintOverlap = [
           at,
           `more specific rules cover all of ${entry.method} ${entry.text}; remove this one or one of them`,
         )
-      } else if (isCoveredOnEveryHost(entry, select.hosts, entries)) {
+      } else if (isCoveredOnEveryHost(entry, select.hosts, bound.get(entry.method) ?? [])) {
         report(
           'shadowed',
           at,
@@ -76,11 +77,17 @@ function isSubtreeCovered(entry: Entry, known: ReadonlyMap<string, Entry>): bool
   return false
 }
 
-/** Host-bound rules win over unbound ones, however specific. */
-function isCoveredOnEveryHost(entry: Entry, hosts: readonly string[], entries: readonly Entry[]): boolean {
-  if (entry.host !== undefined || hosts.length === 0) return false
-  const bound = entries.filter(other => other.host !== undefined && other.method === entry.method)
-  if (bound.length < hosts.length) return false
+function boundByMethod(entries: readonly Entry[]): ReadonlyMap<string, readonly Entry[]> {
+  const bound = new Map<string, Entry[]>()
+  for (const entry of entries) {
+    if (entry.host !== undefined) bound.set(entry.method, [...(bound.get(entry.method) ?? []), entry])
+  }
+  return bound
+}
+
+/** Host-bound rules win over unbound ones, however specific. `bound` are those of the entry's method. */
+function isCoveredOnEveryHost(entry: Entry, hosts: readonly string[], bound: readonly Entry[]): boolean {
+  if (entry.host !== undefined || hosts.length === 0 || bound.length < hosts.length) return false
   return hosts.every(host =>
     isCovered(
       entry.path,

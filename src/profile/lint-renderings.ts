@@ -67,13 +67,14 @@ export const lintRenderings = [
     const longest = longestValues(profile)
     const compiled: Rendering[] = []
     const faults = new FaultList()
+    const atWorst = reportOnce(report)
     for (const [name, rendering] of Object.entries(profile.errors.renderings)) {
       for (const reason of Object.keys(rendering.for).filter(isReason)) {
         const result = compileRendering(profile, name, reason, 'production', (path, fault) =>
           faults.add(path, fault, reason),
         )
         if (result === undefined) continue
-        if (faults.isEmpty) lintWorstCase(result, longest, rendering.body !== null, report)
+        if (faults.isEmpty) lintWorstCase(result, longest, rendering.body !== null, atWorst)
         compiled.push(result)
       }
     }
@@ -81,6 +82,16 @@ export const lintRenderings = [
     lintSameBody(compiled, report)
   }),
 ] as const
+
+/** One finding a place: the reasons of a rendering nearly always share their faults. */
+function reportOnce(report: Report): Report {
+  const told = new Set<string>()
+  return (code, path, message) => {
+    const place = formatPath(path)
+    if (!told.has(place)) report(code, path, message)
+    told.add(place)
+  }
+}
 
 function isReason(text: string): text is DenialReason {
   return (denialReasons as readonly string[]).includes(text)

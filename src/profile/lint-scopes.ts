@@ -1,11 +1,12 @@
 // `unknown_scope`, `unused_scope`, `empty_all`, `not_grantable`: the vocabulary, who may grant it, and where it is needed.
 import { lintRule } from './lint-rule.ts'
 import { requirementOf } from './route-requirement.ts'
-import { SCOPE_NAME } from './schema.ts'
+import { SCOPE_NAME, SCOPES_MAX } from './schema.ts'
 import { scopeDefinitions, scopeNames } from './vocabulary.ts'
 
 export const lintScopes = [
   lintRule(['scopes'], ({ scopes }, report) => {
+    if (scopeNames(scopes).length > SCOPES_MAX) return
     const made = Object.keys(scopes.resources).length > 0
     if (made && scopes.names.length > 0) {
       report('type', ['scopes'], '`scopes` has both `resources` and `names`; keep one of them')
@@ -54,6 +55,7 @@ export const lintScopes = [
   }),
   lintRule(['scopes', 'routes'], ({ scopes, routes }, report) => {
     const unused = new Set(scopeNames(scopes))
+    if (unused.size > SCOPES_MAX) return
     const known = new Set(unused)
     for (const [index, rule] of routes.rules.entries()) {
       for (const [method, value] of Object.entries(rule.methods)) {

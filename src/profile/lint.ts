@@ -46,8 +46,8 @@ export interface LintResult {
   readonly compiled?: CompiledProfile
 }
 
-/** A broken file needs no thousandth finding; the list also travels in an admin reply. */
-export const FINDINGS_MAX = 1000
+/** A broken file needs no thousandth error; the list also travels in an admin reply. Warnings and infos are bounded by what a profile may hold. */
+export const ERRORS_MAX = 1000
 
 const rules: readonly LintRule[] = [
   ...lintLimits,
@@ -66,19 +66,34 @@ const rules: readonly LintRule[] = [
 export function lintProfile(text: string, options: LintOptions): LintResult {
   const { data, positions, faults } = readYaml(text)
   const findings: Finding[] = []
+  let errors = 0
   const add = (code: FindingCode, field: string, offset: number, message: string) => {
-    if (findings.length > FINDINGS_MAX) return
+    const level = findingLevels[code]
     const { line, column } = positions.placeOf(offset)
-    if (findings.length === FINDINGS_MAX) {
-      code = 'limit'
-      message = `there are more than ${FINDINGS_MAX} findings; mend these first`
+    if (level === 'error') errors++
+    if (level !== 'error' || errors <= ERRORS_MAX)
+      findings.push({ code, level, file: options.file, field, line, column, message })
+    else if (errors === ERRORS_MAX + 1) {
+      const note = `there are more than ${ERRORS_MAX} errors; mend these first`
+      findings.push({
+        code: 'limit',
+        level: findingLevels.limit,
+        file: options.file,
+        field,
+        line,
+        column,
+        message: note,
+      })
     }
-    findings.push({ code, level: findingLevels[code], file: options.file, field, line, column, message })
   }
   for (const fault of faults) add(fault.code, fault.field, fault.offset, fault.message)
   if (data === undefined) return { findings: findings.sort(compareFindings), digest: null }
-  const report = (code: FindingCode, path: FieldPath, message: string) =>
+  const unreadable = new Set(faults.map(fault => fault.field))
+  const report = (code: FindingCode, path: FieldPath, message: string) => {
+    // A value that could not be read is reported as that, not as a value of a wrong type too.
+    if (code === 'type' && unreadable.has(formatPath(path))) return
     add(code, formatPath(path), positions.offsetOf(path), message)
+  }
   const blocks = parseBlocks(data, report)
   for (const rule of rules) rule(blocks, report)
   if (options.inventory !== undefined) lintInventory(options.inventory)(blocks, report)

@@ -99,9 +99,13 @@ function reportIssue(block: BlockName, value: Data | undefined, issue: Issue, re
     report('limit', path, `${name} is too long; shorten it to at most ${issue.maximum} ${unitOf(issue.origin)}`)
     return
   }
+  if (issue.code === 'custom' && issue.params?.['limit'] !== undefined) {
+    report('limit', path, `${name} has too many members; keep ${issue.message}`)
+    return
+  }
   if (issue.code === 'invalid_key') {
     const wanted = issue.issues.map(inside => inside.message).join(', ')
-    report('type', path, `the name ${name} does not fit; it must be ${wanted}`)
+    report('type', path, `the name ${name} does not fit; write ${wanted}`)
     return
   }
   report('type', path, `${name} is ${describe(found)}; write ${expectation(issue)}`)

@@ -1,7 +1,18 @@
 // Reads the safe subset of YAML that profiles are written in: plain data, no tags, anchors, aliases or merge keys.
 // Guarantees: every fault is a finding with its position, nothing is thrown, and work is bounded by size and depth.
 // The position of every member is kept, so that later checks can point at what they mean.
-import { Composer, type CST, isMap, isScalar, isSeq, LineCounter, type Node, type ParsedNode, Parser } from 'yaml'
+import {
+  Composer,
+  type CST,
+  isMap,
+  isScalar,
+  isSeq,
+  LineCounter,
+  type Node,
+  type ParsedNode,
+  Parser,
+  type YAMLError,
+} from 'yaml'
 import { type FieldPath, type FindingCode, formatPath } from './finding.ts'
 
 /** A profile is a hand-written text of some 10 KiB; more is a mistake or an attack. Octets of UTF-8. */
@@ -71,7 +82,6 @@ class Reader implements Positions {
       this.fault('limit', [], 0, `the file has ${octets} octets; shorten it to at most ${PROFILE_OCTETS_MAX}`)
       return undefined
     }
-    this.lines.addNewLine(0)
     const tokens = [...new Parser(this.lines.addNewLine).parse(text)]
     const tooDeep = firstTooDeep(tokens)
     if (tooDeep !== undefined) {
@@ -97,17 +107,14 @@ class Reader implements Positions {
     })
     const [document, second] = [...composer.compose(tokens, true, end)]
     if (document === undefined) return undefined
-    for (const error of [...document.errors, ...document.warnings]) {
-      this.fault('syntax', [], error.pos[0], `the YAML cannot be read: ${sentence(error.message)}; correct it here`)
-    }
-    // A text that is no YAML has no members to judge: what would follow from it misleads.
-    if (document.errors.length > 0) return undefined
+    this.reportParseErrors([...document.errors, ...document.warnings])
+    const { yaml, tags } = document.directives
+    const hasDirective = yaml.explicit === true || Object.keys(tags).length > 1
+    if (hasDirective) this.fault('syntax', [], 0, 'directives (%YAML, %TAG) are not used in profiles; remove the line')
+    // A text that is no YAML, or another YAML, has no members to judge: what would follow from it misleads.
+    if (hasDirective || document.errors.some(error => error.code !== 'TAG_RESOLVE_FAILED')) return undefined
     if (second !== undefined) {
       this.fault('syntax', [], second.range[0], 'a profile is one YAML document; remove this second one')
-    }
-    const { yaml, tags } = document.directives
-    if (yaml.explicit === true || Object.keys(tags).length > 1) {
-      this.fault('syntax', [], 0, 'directives (%YAML, %TAG) are not used in profiles; remove the line')
     }
     const data = this.convert(document.contents, [])
     if (data === null || typeof data !== 'object' || Array.isArray(data)) {
@@ -117,6 +124,17 @@ class Reader implements Positions {
       return undefined
     }
     return data as { readonly [name: string]: Data }
+  }
+
+  /** One a line: the others on it follow from the first. An unknown tag is reported with its member instead. */
+  private reportParseErrors(errors: readonly YAMLError[]): void {
+    const lines = new Set<number>()
+    for (const error of errors) {
+      const { line } = this.placeOf(error.pos[0])
+      if (error.code === 'TAG_RESOLVE_FAILED' || lines.has(line)) continue
+      lines.add(line)
+      this.fault('syntax', [], error.pos[0], `the YAML cannot be read: ${sentence(error.message)}; correct it here`)
+    }
   }
 
   private convert(node: ParsedNode | Node | null, path: FieldPath): Data {

@@ -10,6 +10,14 @@ export const RULES_MAX = 2000
 export const PATH_LENGTH_MAX = 1024
 /** Environments of one profile; each costs a prefix comparison per check. */
 export const ENVIRONMENTS_MAX = 8
+/** Renderings of one profile: there are 19 reasons, so more can never be used. */
+export const RENDERINGS_MAX = 64
+/** Scopes of one profile: a key's set stays within 64 octets. */
+export const SCOPES_MAX = 512
+/** Methods of one rule: the registry of HTTP methods has about 40. */
+const METHODS_MAX = 64
+/** Members of any other mapping: far above what a person writes. */
+const MEMBERS_MAX = 64
 /** Headers that may carry the secret; each is read on every check. */
 export const SOURCES_MAX = 8
 /** Private ranges; compared one by one at the admin edge. */
@@ -46,6 +54,13 @@ const duration = (describe: string) =>
     .transform(value => parseDurationMs(value) ?? 0)
     .meta({ description: `${describe} A whole number with a unit s, m, h or d.` })
 
+/** A mapping with a bound on its members, which is reported as `limit`. */
+const mapping = <K extends z.ZodType<string, string>, V extends z.ZodType>(name: K, value: V, max: number) =>
+  z.record(name, value).refine(members => Object.keys(members).length <= max, {
+    error: `at most ${max} members`,
+    params: { limit: max },
+  })
+
 const headerName = fitting(HEADER_NAME, 'a lower-case HTTP header name')
 const scopeName = fitting(SCOPE_NAME, 'a scope: 1–128 of letters, digits, _ . : -')
 const documented = z
@@ -61,9 +76,11 @@ const method = z.string().min(1).max(32)
 const metadata = z.strictObject({
   name: fitting(NAME, 'a name: a–z, then up to 62 of a–z 0–9 -'),
   version: z.int().min(1).max(2_147_483_647).meta({ description: 'Raised with every change.' }),
-  sources: z
-    .record(z.string().regex(/^[A-Za-z][A-Za-z0-9_]{0,15}$/, 'an id of letters, digits and _'), text('The document.'))
-    .meta({ description: 'Evidence documents by the id that `source` pointers use.' }),
+  sources: mapping(
+    z.string().regex(/^[A-Za-z][A-Za-z0-9_]{0,15}$/, 'an id of letters, digits and _'),
+    text('The document.'),
+    MEMBERS_MAX,
+  ).meta({ description: 'Evidence documents by the id that `source` pointers use.' }),
 })
 
 const select = z
@@ -72,15 +89,16 @@ const select = z
   })
   .prefault({})
 
-const environments = z
-  .record(
-    fitting(NAME, 'a name: a–z, then up to 62 of a–z 0–9 -'),
-    z.strictObject({
-      prefix: fitting(KEY_TEXT, 'a key prefix of letters, digits, _ . ~ + -'),
-      label: text('For people.', 64),
-    }),
-  )
-  .meta({ description: 'Environment name to key prefix; the order is that of matching, the first is the default.' })
+const environments = mapping(
+  fitting(NAME, 'a name: a–z, then up to 62 of a–z 0–9 -'),
+  z.strictObject({
+    prefix: fitting(KEY_TEXT, 'a key prefix of letters, digits, _ . ~ + -'),
+    label: text('For people.', 64),
+  }),
+  ENVIRONMENTS_MAX,
+).meta({
+  description: 'Environment name to key prefix; the order is that of matching, the first is the default.',
+})
 
 const credential = z.strictObject({
   sources: z
@@ -137,14 +155,16 @@ const scopeAttributes = z.strictObject({
 
 const scopes = z.strictObject({
   form: fitting(/^[A-Za-z0-9_.:{}-]{1,64}$/, 'a text with {resource} and {action}').default('{resource}:{action}'),
-  resources: z
-    .record(
-      fitting(/^[A-Za-z0-9_.-]{1,64}$/, 'a resource name'),
-      z.array(fitting(/^[A-Za-z0-9_.-]{1,64}$/, 'an action name')).min(1),
-    )
-    .default({}),
-  names: z.array(scopeName).default([]),
-  attributes: z.record(z.string(), scopeAttributes).default({}),
+  resources: mapping(
+    fitting(/^[A-Za-z0-9_.-]{1,64}$/, 'a resource name'),
+    z
+      .array(fitting(/^[A-Za-z0-9_.-]{1,64}$/, 'an action name'))
+      .min(1)
+      .max(SCOPES_MAX),
+    SCOPES_MAX,
+  ).default({}),
+  names: z.array(scopeName).max(SCOPES_MAX).default([]),
+  attributes: mapping(z.string(), scopeAttributes, SCOPES_MAX).default({}),
   empty: z.enum(['refuse', 'none', 'all']).meta({ description: 'What creating a key without scopes means.' }),
   join: fitting(/^[ -~]{1,8}$/, '1–8 printable ASCII characters').default(', '),
 })
@@ -164,9 +184,9 @@ const requirement = z
 
 const rule = z.strictObject({
   path: text('Template below the base path: literals, {parameter} segments, /** at the end.', PATH_LENGTH_MAX),
-  methods: z
-    .record(method, requirement)
-    .refine(methods => Object.keys(methods).length > 0, { error: 'at least one method' }),
+  methods: mapping(method, requirement, METHODS_MAX).refine(methods => Object.keys(methods).length > 0, {
+    error: 'at least one method',
+  }),
   host: fitting(HOST, 'a lower-case host name without port').optional(),
   documented,
   source: source.optional(),
@@ -259,13 +279,14 @@ const rendering = z.strictObject({
   status: z.int().meta({ minimum: 400, maximum: 599 }),
   code: text('Product error code; null: the product has none.').nullable(),
   message: text('Text template for `message` and for gRPC clients.'),
-  headers: z.record(z.string(), z.string()).default({}),
+  headers: mapping(z.string(), z.string(), MEMBERS_MAX).default({}),
   body: jsonTemplate.nullable().default(null).meta({ description: 'Replaces errors.body; null: does not.' }),
   grpc: z.int().min(1).max(16).optional().meta({ description: 'gRPC status instead of that of errors.grpc.' }),
   source: source.optional(),
-  for: z
-    .record(z.string(), documented)
-    .meta({ description: 'Denial reason to documented mark.', propertyNames: { enum: [...denialReasons] } }),
+  for: mapping(z.string(), documented, MEMBERS_MAX).meta({
+    description: 'Denial reason to documented mark.',
+    propertyNames: { enum: [...denialReasons] },
+  }),
 })
 
 /** gRPC status by HTTP status, unless a profile says otherwise (profiles.md c, last column). */
@@ -273,16 +294,15 @@ const grpcDefaults = { 400: 3, 401: 16, 403: 7, 429: 8, 503: 14 }
 
 const errors = z.strictObject({
   content_type: fitting(/^[!-~][ -~]{0,127}$/, 'a media type'),
-  headers: z.record(z.string(), z.string()).meta({ description: 'On every denial.' }),
+  headers: mapping(z.string(), z.string(), MEMBERS_MAX).meta({ description: 'On every denial.' }),
   body: jsonTemplate,
-  grpc: z
-    .record(z.string().regex(/^[45][0-9]{2}$/, 'an HTTP status'), z.int().min(1).max(16))
+  grpc: mapping(z.string().regex(/^[45][0-9]{2}$/, 'an HTTP status'), z.int().min(1).max(16), MEMBERS_MAX)
     .default({})
     .transform((given): Readonly<Record<string, number>> => ({ ...grpcDefaults, ...given }))
     .meta({
       description: 'HTTP status to gRPC status; added to the defaults 400: 3, 401: 16, 403: 7, 429: 8, 503: 14.',
     }),
-  renderings: z.record(fitting(/^[a-z][a-z0-9_-]{0,62}$/, 'a name: a–z, then a–z 0–9 _ -'), rendering),
+  renderings: mapping(fitting(/^[a-z][a-z0-9_-]{0,62}$/, 'a name: a–z, then a–z 0–9 _ -'), rendering, RENDERINGS_MAX),
 })
 
 const upstreamHeader = (name: string) => headerName.nullable().default(name)
@@ -382,7 +402,7 @@ const facade = z
     create_api_key: z.strictObject({
       method,
       path: text('Where the product takes the call.', PATH_LENGTH_MAX),
-      request: z.record(z.string(), facadeRequestMember),
+      request: mapping(z.string(), facadeRequestMember, MEMBERS_MAX),
       success: facadeAnswer,
       body: jsonTemplate,
       invalid: facadeAnswer,

@@ -32,3 +32,8 @@ export function compileText(text: string, deployment: Deployment = {}): Compiled
   if (compiled === undefined) throw new Error(findings.map(formatFinding).join('\n'))
   return compiled
 }
+
+/** The complete profile of no product, with every member of the schema. */
+export function exampleText(): string {
+  return readFileSync(new URL('example.yaml', import.meta.url), 'utf8')
+}

@@ -1,0 +1,523 @@
+// Bad profile files as data: each is the complete example with one edit, named by its fault.
+// `‸` in the new text marks where the finding must point; it is not part of the file.
+import type { FindingCode } from '../../src/profile/finding.ts'
+
+export interface BadProfile {
+  readonly fault: string
+  /** A text that occurs exactly once in the example; null: the whole file is replaced. */
+  readonly replace: string | null
+  readonly by: string
+  readonly code: FindingCode
+  /** Path of the member in the finding. */
+  readonly field: string
+  /** What else must follow from the edit. */
+  readonly also?: readonly FindingCode[]
+}
+
+function bad(
+  fault: string,
+  replace: string | null,
+  by: string,
+  code: FindingCode,
+  field: string,
+  also: readonly FindingCode[] = [],
+): BadProfile {
+  return { fault, replace, by, code, field, also }
+}
+
+const nested = (levels: number) => `${'['.repeat(levels)}1${']'.repeat(levels)}`
+const renderingEnd = 'for: {request_malformed: false}}'
+
+export const badProfiles: readonly BadProfile[] = [
+  // syntax
+  bad('empty file', null, '‸', 'syntax', ''),
+  bad('only a comment', null, '‸# nothing\n', 'syntax', ''),
+  bad('a list instead of a mapping', null, '‸- a\n- b\n', 'syntax', ''),
+  bad('a text instead of a mapping', null, '‸hello', 'syntax', ''),
+  bad('an unclosed quote', null, 'apiVersion: "gatewarden/v1\n‸', 'syntax', ''),
+  bad('an unclosed flow mapping', 'facade: null', 'facade: {a: 1\n‸examples2: 1', 'syntax', ''),
+  bad('a tab as indentation', '  version: 3', '‸\tversion: 3', 'syntax', ''),
+  bad('a tag', 'version: 3', 'version: !!int ‸3', 'syntax', 'metadata.version'),
+  bad('an unknown tag', 'version: 3', 'version: !secret ‸3', 'syntax', 'metadata.version'),
+  bad('an anchor', '  names: []', '  names: &list ‸[]', 'syntax', 'scopes.names'),
+  bad('an alias', 'label: Test}', 'label: ‸*other}', 'syntax', 'environments.test.label'),
+  bad('a merge key', 'label: Test}', 'label: Test, ‸<<: {a: b}}', 'syntax', 'environments.test["<<"]'),
+  bad('a directive', null, '‸%YAML 1.1\n---\nkind: Profile\n', 'syntax', ''),
+  bad('two documents', 'facade: null', 'facade: null\n‸---\na: 1', 'syntax', ''),
+  bad('a list as a member name', 'label: Test}', 'label: Test, ? ‸[a] : b}', 'syntax', ''),
+
+  // unknown_field, duplicate_field
+  bad('an unknown block', 'facade: null', 'facade: null\n‸extra: 1', 'unknown_field', 'extra'),
+  bad(
+    'a misspelt member',
+    'unmapped: deny',
+    'unmapped: deny\n  ‸trailing_slashes: ignore',
+    'unknown_field',
+    'routes.trailing_slashes',
+  ),
+  bad(
+    'an unknown member in a list',
+    'scheme: null}',
+    'scheme: null, ‸query: key}',
+    'unknown_field',
+    'credential.sources[0].query',
+  ),
+  bad(
+    'a member named __proto__',
+    'label: Test}',
+    'label: Test, ‸__proto__: {a: 1}}',
+    'unknown_field',
+    'environments.test.__proto__',
+  ),
+  bad(
+    'an unknown member of an alternative',
+    '{alphabet: hex, length: {min: 16, max: 16}}',
+    '{alphabet: hex, length: {min: 16, max: 16}, ‸inner: x}',
+    'unknown_field',
+    'key.imported[0].inner',
+  ),
+  bad('a block written twice', 'facade: null', 'facade: null\n‸kind: Profile', 'duplicate_field', 'kind'),
+  bad(
+    'a rendering written twice',
+    '    malformed: {',
+    '    ‸invalid: {}\n    malformed: {',
+    'duplicate_field',
+    'errors.renderings.invalid',
+  ),
+  bad('a scope listed twice', '[READ, WRITE]}', '[READ, WRITE, READ]}', 'duplicate_field', 'scopes.resources'),
+
+  // type
+  bad('another apiVersion', 'gatewarden/v1', 'gatewarden/v2', 'type', 'apiVersion'),
+  bad('a missing block', 'timestamps: {format: rfc3339, offset: "+00:00"}\n', '', 'type', 'timestamps'),
+  bad('a missing member', ', label: Test}', '}', 'type', 'environments.test.label'),
+  bad('text for a number', 'version: 3', '‸version: three', 'type', 'metadata.version'),
+  bad('a fraction for a whole number', 'max_entries: 20', '‸max_entries: 2.5', 'type', 'ip_rules.max_entries'),
+  bad('not a number', 'max_entries: 20', 'max_entries: ‸.nan', 'type', 'ip_rules.max_entries'),
+  bad('zero for a version', 'version: 3', '‸version: 0', 'type', 'metadata.version'),
+  bad('a name with capitals', 'name: example', '‸name: Example', 'type', 'metadata.name'),
+  bad('a host with a port', 'api.example.test,', '‸api.example.test:443,', 'type', 'select.hosts[0]'),
+  bad('a host with capitals', '[api.example.test', '[‸API.example.test', 'type', 'select.hosts[0]'),
+  bad(
+    'a header name with capitals',
+    '{header: x-api-key',
+    '{‸header: X-Api-Key',
+    'type',
+    'credential.sources[0].header',
+  ),
+  bad('an unknown word', 'forward: strip', '‸forward: remove', 'type', 'credential.forward'),
+  bad('a duration without unit', 'retention: 90d', '‸retention: 90', 'type', 'usage_log.retention'),
+  bad('a duration of another unit', 'max: 24h}', '‸max: 1w}', 'type', 'rotation.grace.max'),
+  bad('an id template without a UUID', '"key_{uuidv7}"', '"key_1"', 'type', 'ids.api_key'),
+  bad('an inner form with an unknown placeholder', '"{uuidv7}_tail"', '"{ulid}_tail"', 'type', 'key.imported[1].inner'),
+  bad(
+    'an imported form that runs backwards',
+    'length: {min: 16, max: 16}',
+    '‸length: {min: 20, max: 16}',
+    'type',
+    'key.imported[0].length',
+  ),
+  bad(
+    'a scope name with a blank',
+    '{reports: [READ, WRITE]}',
+    '{reports: [READ, WRITE], "a b": [X]}',
+    'type',
+    'scopes.resources["a b"]',
+  ),
+  bad('resources and names', 'names: []', 'names: [other]', 'type', 'scopes', ['unused_scope']),
+  bad('a requirement of a wrong kind', 'GET: authenticated', '‸GET: 7', 'type', 'routes.rules[2].methods.GET'),
+  bad(
+    'two limit headers',
+    'x-ratelimit-remaining, x-ratelimit-reset]',
+    'x-ratelimit-remaining]',
+    'type',
+    'rate_limit.headers',
+  ),
+  bad('a limit above the bound', 'default: 1000', '‸default: 1000001', 'type', 'rate_limit.default'),
+  bad('a default limit without window', 'window: 3600s', '‸window: null', 'type', 'rate_limit.window'),
+  bad('a window above 31 days', 'window: 3600s', '‸window: 32d', 'type', 'rate_limit.window'),
+  bad('a burst without gcra', 'burst: null', '‸burst: 5', 'type', 'rate_limit.burst'),
+  bad(
+    'a chargeable reason before the state',
+    'charge_denied: []',
+    'charge_denied: [‸revoked]',
+    'type',
+    'rate_limit.charge_denied[0]',
+  ),
+  bad(
+    'an identity header that is a credential source',
+    'api_key: x-gatewarden-api-key-id',
+    '‸api_key: x-api-key',
+    'type',
+    'upstream.api_key',
+  ),
+  bad(
+    'a column that is not recorded',
+    'status, client_ip, direct_ip',
+    'status, direct_ip',
+    'type',
+    'usage_log.csv.columns[8]',
+  ),
+  bad('an offset without sign', 'offset: "+00:00"', '‸offset: "00:00"', 'type', 'timestamps.offset'),
+
+  // limit
+  bad(
+    'more than 16 levels',
+    'metrics: {api_key_id',
+    `metrics: {deep: ${nested(15).replace('1', '1')}, api_key_id`,
+    'limit',
+    '',
+  ),
+  bad(
+    'more than 1024 characters in a path',
+    '{path: /health,',
+    `{‸path: /${'a'.repeat(1024)},`,
+    'limit',
+    'routes.rules[3].path',
+  ),
+  bad(
+    'more than 32 segments in a path',
+    '{path: /health,',
+    `{‸path: ${'/a'.repeat(33)},`,
+    'limit',
+    'routes.rules[3].path',
+  ),
+  bad(
+    'more than 8 sources',
+    '    - {header: x-api-key, scheme: null}',
+    Array.from({ length: 9 }, (_, i) => `    - {header: x-key-${i}, scheme: null}`).join('\n'),
+    'limit',
+    'credential.sources',
+  ),
+  bad(
+    'more than 8 environments',
+    '  test: {prefix: ex_test_, label: Test}',
+    Array.from({ length: 8 }, (_, i) => `  e${i}: {prefix: e${i}_, label: X}`).join('\n'),
+    'limit',
+    'environments',
+  ),
+  bad(
+    'more than 256 private ranges',
+    '[10.0.0.0/8,',
+    `[${Array.from({ length: 256 }, (_, i) => `10.${i}.0.0/16`).join(', ')},`,
+    'limit',
+    'ip_rules.private_ranges',
+  ),
+  bad('new keys longer than allowed', 'max_length: 256', 'max_length: 32', 'limit', 'key.issued'),
+
+  // evidence
+  bad(
+    'a documented rule without source',
+    'documented: true, source: "XA:10"}',
+    '‸documented: true}',
+    'evidence',
+    'routes.rules[0].documented',
+  ),
+  bad('a documented rendering without source', '      source: "XA:20"\n', '', 'evidence', 'errors.renderings.invalid'),
+  bad('a pointer to an undeclared document', '"XA:11"', '"XB:11"', 'evidence', 'routes.rules[1].source'),
+  bad('a pointer without a line', '"XA:20"', '"XA"', 'evidence', 'errors.renderings.invalid.source'),
+  bad('a pointer that runs backwards', '"XA:20"', '"XA:20-19"', 'evidence', 'errors.renderings.invalid.source'),
+
+  // prefix_conflict, key_weak, key_ambiguous
+  bad('equal prefixes', 'prefix: ex_test_', '‸prefix: ex_live_', 'prefix_conflict', 'environments.test.prefix'),
+  bad(
+    'a prefix that begins another',
+    'prefix: ex_test_',
+    '‸prefix: ex_',
+    'prefix_conflict',
+    'environments.test.prefix',
+  ),
+  bad('a short core', 'secret_length: 32', '‸secret_length: 31', 'key_weak', 'key.issued.secret_length'),
+  bad('a hex core', 'alphabet: base62', 'alphabet: hex', 'key_weak', 'key.issued.secret_length'),
+  bad('a short imported form', '{min: 16, max: 16}', '{‸min: 15, max: 16}', 'key_weak', 'key.imported[0].length.min'),
+  bad('a weak inner form', '"{uuidv7}_tail"', '"{hex:15}_tail"', 'key_weak', 'key.imported[1].inner'),
+  bad(
+    'an imported form as long as a new key',
+    '{alphabet: hex, length: {min: 16, max: 16}}',
+    '{alphabet: hex, ‸length: {min: 16, max: 38}}',
+    'key_ambiguous',
+    'key.imported[0].length',
+  ),
+
+  // scopes
+  bad(
+    'a rule with an unknown scope',
+    '{GET: "reports:READ", POST',
+    '{‸GET: "reports:LIST", POST',
+    'unknown_scope',
+    'routes.rules[0].methods.GET',
+  ),
+  bad(
+    'a rule with an inherited name',
+    'GET: authenticated',
+    '‸GET: constructor',
+    'unknown_scope',
+    'routes.rules[2].methods.GET',
+  ),
+  bad(
+    'an attribute of an unknown scope',
+    'reports:WRITE: {',
+    'reports:DELETE: {}\n    reports:WRITE: {',
+    'unknown_scope',
+    'scopes.attributes["reports:DELETE"]',
+  ),
+  bad(
+    'an example with an unknown scope',
+    'scopes: ["reports:READ"]',
+    'scopes: ["reports:READ", ‸"reports:NONE"]',
+    'unknown_scope',
+    'examples[0].scopes[1]',
+  ),
+  bad(
+    'a scope that no rule needs',
+    '[READ, WRITE]}',
+    '[READ, WRITE, AUDIT]}',
+    'unused_scope',
+    'scopes.resources.reports',
+  ),
+  bad('no scopes means all', 'empty: refuse', '‸empty: all', 'empty_all', 'scopes.empty'),
+  bad(
+    'a scope nobody may grant',
+    'grantable_by: [operator]',
+    'grantable_by: []',
+    'not_grantable',
+    'scopes.attributes["reports:WRITE"]',
+  ),
+  bad(
+    'a scope in all that developers may not grant',
+    'in_all: false',
+    'in_all: true',
+    'not_grantable',
+    'scopes.attributes["reports:WRITE"]',
+  ),
+
+  // rules
+  bad(
+    'the same path and method twice',
+    '    - {path: /health,',
+    '    - {path: /reports, methods: {‸GET: "reports:READ"}, documented: false}\n    - {path: /health,',
+    'duplicate_rule',
+    'routes.rules[3].methods.GET',
+  ),
+  bad(
+    'the same shape under other parameter names',
+    '    - {path: /health,',
+    '    - {path: "/reports/{other}", methods: {‸GET: public}, documented: false}\n    - {path: /health,',
+    'duplicate_rule',
+    'routes.rules[3].methods.GET',
+  ),
+  bad(
+    'a subtree covered by deeper rules',
+    '    - {path: /health,',
+    '    - {path: "/reports/**", methods: {‸GET: public}, documented: false}\n    - {path: "/reports/{a}/{b}/**", methods: {GET: public}, documented: false}\n    - {path: /health,',
+    'shadowed',
+    'routes.rules[3].methods.GET',
+  ),
+  bad(
+    'a rule covered on every host',
+    '{GET: public}, documented: false}',
+    '{‸GET: public}, documented: false}\n    - {path: /health, host: api.example.test, methods: {GET: public}, documented: false}\n    - {path: "/{any}", host: files.example.test, methods: {GET: public}, documented: false}',
+    'shadowed',
+    'routes.rules[3].methods.GET',
+  ),
+  bad('a path without slash', '{path: /health,', '{‸path: health,', 'unreachable', 'routes.rules[3].path'),
+  bad('a path with dot segments', '{path: /health,', '{‸path: /a/../health,', 'unreachable', 'routes.rules[3].path'),
+  bad('a path with an empty segment', '{path: /health,', '{‸path: /a//health,', 'unreachable', 'routes.rules[3].path'),
+  bad('a path with an encoded letter', '{path: /health,', '{‸path: /%68ealth,', 'unreachable', 'routes.rules[3].path'),
+  bad('a path with a query', '{path: /health,', '{‸path: "/health?x=1",', 'unreachable', 'routes.rules[3].path'),
+  bad('a path with a semicolon', '{path: /health,', '{‸path: /health;v=1,', 'unreachable', 'routes.rules[3].path'),
+  bad('half a parameter', '{path: /health,', '{‸path: "/health/a{id}",', 'unreachable', 'routes.rules[3].path'),
+  bad('a subtree in the middle', '{path: /health,', '{‸path: "/**/health",', 'unreachable', 'routes.rules[3].path'),
+  bad(
+    'a path that repeats the base path',
+    '{path: /health,',
+    '{‸path: /v2/health,',
+    'unreachable',
+    'routes.rules[3].path',
+  ),
+  bad('a base path with a final slash', 'strip: /v2,', '‸strip: /v2/,', 'unreachable', 'routes.base_path.strip'),
+  bad(
+    'a method that is no token',
+    '{GET: public}',
+    '{‸"G T": public}',
+    'unreachable',
+    'routes.rules[3].methods["G T"]',
+  ),
+  bad('CONNECT', '{GET: public}', '{‸CONNECT: public}', 'unreachable', 'routes.rules[3].methods.CONNECT'),
+  bad(
+    'HEAD although GET decides',
+    '{GET: public}',
+    '{GET: public, ‸HEAD: public}',
+    'unreachable',
+    'routes.rules[3].methods.HEAD',
+  ),
+  bad(
+    'OPTIONS although unmapped',
+    '{GET: public}',
+    '{GET: public, ‸OPTIONS: public}',
+    'unreachable',
+    'routes.rules[3].methods.OPTIONS',
+  ),
+  bad(
+    'a host that does not select the profile',
+    'host: files.example.test',
+    '‸host: cdn.example.test',
+    'unreachable',
+    'routes.rules[2].host',
+  ),
+  bad(
+    'a limit of a path without rule',
+    '[{path: /reports, methods',
+    '[{‸path: /report, methods',
+    'unreachable',
+    'rate_limit.routes[0].path',
+  ),
+  bad(
+    'a limit of a method without rule',
+    'methods: [POST]',
+    'methods: [POST, ‸PUT]',
+    'unreachable',
+    'rate_limit.routes[0].methods[1]',
+  ),
+  bad('PUT without PATCH', '{GET: {any:', '{PUT: "reports:WRITE", GET: {any:', 'unmapped', 'routes.rules[1].path'),
+  bad(
+    'a collection without items',
+    '{path: /health, methods: {GET: public}',
+    '{‸path: /health, methods: {GET: authenticated}',
+    'unmapped',
+    'routes.rules[3].path',
+  ),
+
+  // reasons
+  bad('a reason without rendering', ', ip_not_allowed: false}', '}', 'reason_missing', 'errors.renderings'),
+  bad(
+    'a reason in two renderings',
+    renderingEnd,
+    'for: {request_malformed: false, ‸revoked: false}}',
+    'reason_duplicate',
+    'errors.renderings.malformed.for.revoked',
+  ),
+  bad(
+    'an unknown reason',
+    renderingEnd,
+    'for: {request_malformed: false, ‸blocked: false}}',
+    'reason_unknown',
+    'errors.renderings.malformed.for.blocked',
+  ),
+
+  // unrenderable
+  bad(
+    'an unknown placeholder in a message',
+    '"Bad {{path}}"',
+    '"Bad {path}"',
+    'unrenderable',
+    'errors.renderings.malformed.message',
+  ),
+  bad(
+    'a placeholder without value for the reason',
+    '"Not available"',
+    '"Not available: {required_scope}"',
+    'unrenderable',
+    'errors.renderings.closed.message',
+  ),
+  bad(
+    'a typed placeholder without value',
+    '{$: message}}}',
+    '{$: message}, wait: {‸$: retry_after}}}'.replace('‸', ''),
+    'unrenderable',
+    'errors.body.error.wait',
+  ),
+  bad(
+    'a support id that is never made',
+    '{$: message}}}',
+    '{$: message}, id: {$: support_id}}}',
+    'unrenderable',
+    'errors.body.error.id',
+  ),
+  bad('a message inside itself', '"Not available"', '"{message}"', 'unrenderable', 'errors.renderings.closed.message'),
+  bad('a lone brace', '"Not available"', '"Not } available"', 'unrenderable', 'errors.renderings.closed.message'),
+  bad('company for $', '{$: message}}}', '{$: message, other: 1}}}', 'unrenderable', 'errors.body.error.message'),
+  bad(
+    'a body that is a text',
+    '      body: null',
+    '      ‸body: "{message}"',
+    'unrenderable',
+    'errors.renderings.invalid.body',
+  ),
+  bad(
+    'a body member that is a number',
+    '{$: message}}}',
+    '{$: message}, ‸7: x}}',
+    'unrenderable',
+    'errors.body.error["7"]',
+  ),
+  bad(
+    'a null code in a text',
+    'code: CLOSED, message: "Not available"',
+    'code: null, ‸message: "{code}"',
+    'unrenderable',
+    'errors.renderings.closed.message',
+  ),
+  bad(
+    'a header name that is none',
+    '{cache-control: no-store}',
+    '{‸"cache control": no-store}',
+    'unrenderable',
+    'errors.headers["cache control"]',
+  ),
+  bad(
+    'a header that belongs to the framing',
+    '{cache-control: no-store}',
+    '{‸content-length: "1"}',
+    'unrenderable',
+    'errors.headers.content-length',
+  ),
+  bad(
+    'a line feed in a header value',
+    `'ApiKey realm="api"'`,
+    '"a\\nb"',
+    'unrenderable',
+    'errors.renderings.invalid.headers.www-authenticate',
+  ),
+  bad(
+    'a status that is no error',
+    '{status: 403, code: CLOSED',
+    '{‸status: 200, code: CLOSED',
+    'unrenderable',
+    'errors.renderings.closed.status',
+  ),
+  bad(
+    'a status without gRPC status',
+    '{status: 403, code: CLOSED',
+    '{‸status: 418, code: CLOSED',
+    'unrenderable',
+    'errors.renderings.closed.status',
+  ),
+  bad('a body above 1 KiB', '"Not available"', `"${'x'.repeat(1000)}"`, 'unrenderable', 'errors.renderings.closed'),
+
+  // order, addresses, rotation, examples
+  bad(
+    'the address before the state',
+    '[credential, state, environment, scope, ip, rate_limit]',
+    '[credential, ip, state, environment, scope, rate_limit]',
+    'order',
+    'checks',
+  ),
+  bad('a step missing', 'scope, ip, rate_limit]', 'scope, ip]', 'order', 'checks'),
+  bad('a step twice', 'scope, ip, rate_limit]', 'scope, ip, ip]', 'order', 'checks'),
+  bad('a prefix of 33 bits for IPv4', 'v4: 9', '‸v4: 33', 'ip_rule', 'ip_rules.min_prefix.v4'),
+  bad('a negative prefix', 'v6: 33', '‸v6: -1', 'ip_rule', 'ip_rules.min_prefix.v6'),
+  bad('a range with host bits', '[10.0.0.0/8,', '[‸10.0.0.1/8,', 'ip_rule', 'ip_rules.private_ranges[0]'),
+  bad('a range in long spelling', '"fc00::/7"', '‸"FC00::/7"', 'ip_rule', 'ip_rules.private_ranges[1]'),
+  bad('a range with a lenient number', '[10.0.0.0/8,', '[‸10.0.0.0/08,', 'ip_rule', 'ip_rules.private_ranges[0]'),
+  bad('labels above 256 characters', 'max_length: 64', '‸max_length: 257', 'ip_rule', 'ip_rules.labels.max_length'),
+  bad('no minimum prefix', 'v4: 9', '‸v4: null', 'ip_open', 'ip_rules.min_prefix.v4'),
+  bad('a grace period outside its bounds', 'default: 24h', 'default: 48h', 'grace', 'rotation.grace'),
+  bad('a grace period above 30 days', 'max: 24h}', '‸max: 31d}', 'grace', 'rotation.grace.max'),
+  bad(
+    'an example that is decided otherwise',
+    'expect: allow',
+    '‸expect: insufficient_scope',
+    'example',
+    'examples[0].expect',
+  ),
+]
