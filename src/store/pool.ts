@@ -41,9 +41,11 @@ export function createPool(database: Database, options: PoolOptions): pg.Pool {
       this.once('connect', () => {
         answered = true
       })
-      this.once('end', () => {
+      const failed = () => {
         if (!answered && preferred === server) preferred = (server + 1) % servers.length
-      })
+      }
+      // Before the caller is told, so that its next attempt goes to the next server already.
+      this.connection.once('error', failed).once('errorMessage', failed).once('end', failed)
     }
   }
 
