@@ -7,9 +7,8 @@ import { parse } from 'yaml'
 export type Endpoint = { readonly port: number } | { readonly socket: string }
 
 export interface EnvoyPlaces {
-  readonly adminPort: number
-  /** Listener name → loopback port. Listeners that are not named are removed. */
-  readonly listeners: Readonly<Record<string, number>>
+  /** Listeners to keep, each on a loopback port that the system chooses; others are removed. */
+  readonly listeners: readonly string[]
   /** Cluster name → where it leads. Clusters that are not named stay as they are. */
   readonly clusters: Readonly<Record<string, Endpoint>>
   /** Downstream TLS for every listener. */
@@ -57,10 +56,10 @@ function tlsSocket({ certificateFile, keyFile }: NonNullable<EnvoyPlaces['tls']>
 export function envoyConfig(file: string, places: EnvoyPlaces): string {
   const bootstrap = parse(readFileSync(file, 'utf8'), { maxAliasCount: 100 }) as Bootstrap
   const { listeners, clusters } = bootstrap.static_resources
-  bootstrap.admin = { address: loopback(places.adminPort) }
-  bootstrap.static_resources.listeners = Object.entries(places.listeners).map(([name, port]) => {
+  bootstrap.admin = { address: loopback(0) }
+  bootstrap.static_resources.listeners = places.listeners.map(name => {
     const listener = structuredClone(find(listeners, name, file))
-    listener.address = loopback(port)
+    listener.address = loopback(0)
     if (places.tls !== undefined)
       for (const chain of listener.filter_chains) chain.transport_socket = tlsSocket(places.tls)
     return listener
