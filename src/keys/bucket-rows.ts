@@ -1,30 +1,36 @@
 // Where the buckets of rate limits lie: rows in pages, found by lineage and limit, in order of use.
 // Guarantee: never more rows than the capacity; a new one takes the place of one that ended, else of the least recently used.
 // It knows no algorithm: a state is two numbers and the instant from which they mean nothing.
+import type { LimitOutcome } from '../core/rate-limit.ts'
 import type { Micros } from '../core/time.ts'
 import { HashIndex, NO_ROW } from './hash-index.ts'
-import { getNumber, putNumber, RowPages } from './row-pages.ts'
+import { numberRows, wordRows } from './row-pages.ts'
 import { hashWords } from './word-pool.ts'
 
 /** No such bucket. */
 export const NO_BUCKET = NO_ROW
 
-/** Words of a row: lineage and limit; neighbours in order of use; second of the last use; state; its end. */
+/** Words of a row: lineage and limit; neighbours in order of use; second of the last use. */
 const keyWords = 5
 const NEWER = 5
 const OLDER = 6
 const USED = 7
-const FIRST = 8
-const SECOND = 10
-const END = 12
-const rowWords = 14
+const rowWords = 8
+
+/** Numbers of a row: the state, and the instant from which it means nothing. */
+const END = 2
+const rowNumbers = 3
+
+/** The state of no bucket. */
+const NOTHING = new Float64Array(rowNumbers)
 
 const microsPerSecond = 1_000_000
 
 /** See the head of the file. */
 export class BucketRows {
   private readonly capacity: number
-  private readonly rows = new RowPages(rowWords)
+  private readonly rows = wordRows(rowWords)
+  private readonly numbers = numberRows(rowNumbers)
   private readonly index = new HashIndex(row => this.hashOf(row))
   private readonly wanted = new Int32Array(keyWords)
   private readonly hashed = new Int32Array(keyWords)
@@ -43,7 +49,7 @@ export class BucketRows {
   }
 
   get bytes(): number {
-    return this.rows.bytes + this.index.bytes
+    return this.rows.bytes + this.numbers.bytes + this.index.bytes
   }
 
   /** How many rows were taken from buckets that still counted. */
@@ -72,29 +78,42 @@ export class BucketRows {
     for (let i = 0; i < keyWords; i++) page[at + i] = this.wanted[i] ?? 0
     this.index.insert(hashWords(this.wanted, keyWords), row)
     this.write(row, USED, secondOf(now))
+    this.numbers.page(row)[this.numbers.at(row) + END] = now
     this.link(row)
     return row
   }
 
-  /** Reads a state into `out`; zeros for `NO_BUCKET`. */
-  load(row: number, out: Float64Array): void {
-    out[0] = row === NO_BUCKET ? 0 : getNumber(this.rows.page(row), this.rows.at(row) + FIRST)
-    out[1] = row === NO_BUCKET ? 0 : getNumber(this.rows.page(row), this.rows.at(row) + SECOND)
-  }
-
-  /** Writes a state that means nothing from `end` on, and counts as a use. */
-  store(row: number, first: number, second: number, end: Micros, now: Micros): void {
+  /** Whether a row is that of a lineage and a limit, for callers that remember where it was. */
+  isAt(row: number, w0: number, w1: number, w2: number, w3: number, limit: number): boolean {
+    if (row < 0 || row >= this.count) return false
     const page = this.rows.page(row)
     const at = this.rows.at(row)
-    putNumber(page, at + FIRST, first)
-    putNumber(page, at + SECOND, second)
-    putNumber(page, at + END, end)
-    this.touch(row, now)
+    return (
+      page[at] === w0 && page[at + 1] === w1 && page[at + 2] === w2 && page[at + 3] === w3 && page[at + 4] === limit
+    )
+  }
+
+  /** The array that holds a row's state, from `stateAt(row)`; zeros for `NO_BUCKET`. */
+  states(row: number): Float64Array {
+    return row === NO_BUCKET ? NOTHING : this.numbers.page(row)
+  }
+
+  stateAt(row: number): number {
+    return row === NO_BUCKET ? 0 : this.numbers.at(row)
+  }
+
+  /** Writes the state of an outcome, which means nothing from its `resetAt` on, and counts as a use in `second`. */
+  store(row: number, outcome: LimitOutcome, second: number): void {
+    const page = this.numbers.page(row)
+    const at = this.numbers.at(row)
+    page[at] = outcome.first
+    page[at + 1] = outcome.second
+    page[at + END] = outcome.resetAt
+    this.touch(row, second)
   }
 
   /** Makes a row the newest, at most once a second: a busy bucket is not moved about for each request. */
-  touch(row: number, now: Micros): void {
-    const second = secondOf(now)
+  touch(row: number, second: number): void {
     if (this.read(row, USED) === second) return
     this.write(row, USED, second)
     if (row === this.newest) return
@@ -110,6 +129,7 @@ export class BucketRows {
       else this.cursor++
     }
     this.rows.fit(this.count)
+    this.numbers.fit(this.count)
   }
 
   /** A row that is in no list and in no index: a fresh one, or that of the least recently used bucket. */
@@ -117,6 +137,7 @@ export class BucketRows {
     const full = this.count >= this.capacity
     if (this.oldest === NO_ROW || !(full || this.hasEnded(this.oldest, now))) {
       this.rows.fit(this.count + 1)
+      this.numbers.fit(this.count + 1)
       return this.count++
     }
     const row = this.oldest
@@ -134,11 +155,12 @@ export class BucketRows {
     if (row === last) return
     this.index.renumber(this.hashOf(last), last, row)
     this.rows.copy(last, row)
+    this.numbers.copy(last, row)
     this.relink(row)
   }
 
   private hasEnded(row: number, now: Micros): boolean {
-    return now >= getNumber(this.rows.page(row), this.rows.at(row) + END)
+    return now >= (this.numbers.page(row)[this.numbers.at(row) + END] ?? 0)
   }
 
   private isWanted(row: number): boolean {
@@ -189,6 +211,7 @@ export class BucketRows {
   }
 }
 
-function secondOf(now: Micros): number {
+/** The second of an instant: the grain in which use is ordered. */
+export function secondOf(now: Micros): number {
   return Math.floor(now / microsPerSecond)
 }

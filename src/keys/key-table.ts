@@ -43,7 +43,7 @@ import {
 } from './key-row.ts'
 import { Organizations } from './organizations.ts'
 import { containsV4, containsV6, packedLength } from './packed-allowlist.ts'
-import { getNumber, putNumber, RowPages } from './row-pages.ts'
+import { getNumber, putNumber, wordRows } from './row-pages.ts'
 import { hashWords } from './sha256.ts'
 
 /** What a key table is made of. */
@@ -59,7 +59,7 @@ export class KeyTable implements KeyLookup {
   private readonly parts: KeyParts
   private readonly digests: SecretDigests
   private readonly pepperIds: readonly string[]
-  private readonly rows = new RowPages(rowWords)
+  private readonly rows = wordRows(rowWords)
   private readonly index = new HashIndex(slot => this.word(slot, DIGEST))
   /** Digest of the secret being looked up, or of the entry being written. */
   private readonly wanted = new Int32Array(hashWords)

@@ -4,7 +4,7 @@ import type { OrganizationEntry } from '../core/api-key-entry.ts'
 import type { NameTable } from '../core/names.ts'
 import { HashIndex, NO_ROW } from './hash-index.ts'
 import { IdShapes, uuidWords } from './id-shapes.ts'
-import { RowPages } from './row-pages.ts'
+import { wordRows } from './row-pages.ts'
 import { hashWords } from './word-pool.ts'
 
 /** Words of a row: UUID, shape of the id, profile, state bits, how many API keys hold it. */
@@ -24,7 +24,7 @@ const READABLE = PRESENT | VALID
 /** See the head of the file. Numbers stay while an organization is present or held. */
 export class Organizations {
   private readonly profiles: NameTable
-  private readonly rows = new RowPages(rowWords)
+  private readonly rows = wordRows(rowWords)
   private readonly shapes = new IdShapes()
   private readonly index = new HashIndex(number => this.hashOf(number))
   private readonly unused: number[] = []

@@ -2,11 +2,11 @@
 // Guarantee: a released row is reused. Rows never move, so their numbers are good while they are held.
 import { uuidWords } from './id-shapes.ts'
 import { GRACE, LINEAGE, rotationMax, rotationWords } from './key-row.ts'
-import { getNumber, putNumber, RowPages } from './row-pages.ts'
+import { getNumber, putNumber, wordRows } from './row-pages.ts'
 
 /** See the head of the file. Number 0 is no row. */
 export class RotationRows {
-  private readonly rows = new RowPages(rotationWords)
+  private readonly rows = wordRows(rotationWords)
   private count = 1
   private free = 0
 
