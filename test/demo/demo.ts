@@ -23,19 +23,18 @@ async function show(withPrompt: boolean): Promise<number> {
   try {
     const told: Told[] = []
     for (const story of stories) told.push(await tell(stack, print, story))
-    const failures = told.flatMap(each => each.failures)
-    const passed = told.reduce((sum, each) => sum + each.passed, 0)
+    const answers = told.flatMap(({ story, answers }) => answers.map(answer => ({ ...answer, profile: story.profile })))
+    const wrong = answers.filter(({ faults }) => faults.length > 0)
     print()
-    for (const failure of failures) print(`FAILED ${failure}`)
-    print(
-      `${passed} answers as documented, ${failures.length} not, after ${((performance.now() - began) / 1000).toFixed(1)} s.`,
-    )
+    for (const { profile, says, faults } of wrong) print(`FAILED ${profile}: ${says}: ${faults.join('; ')}`)
+    const seconds = ((performance.now() - began) / 1000).toFixed(1)
+    print(`${answers.length - wrong.length} answers as documented, ${wrong.length} not, after ${seconds} s.`)
     if (withPrompt) {
       await guide(stack, told)
       const { runPrompt } = await import('./prompt.ts')
       await runPrompt(stack)
     }
-    return failures.length === 0 ? 0 : 1
+    return wrong.length === 0 ? 0 : 1
   } finally {
     await stack.stop()
   }

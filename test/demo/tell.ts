@@ -13,9 +13,8 @@ export interface Told {
   readonly story: ProductStory
   readonly organization: string
   readonly keys: ReadonlyMap<string, CreatedKey>
-  /** One line for each answer that was not the documented one. */
-  readonly failures: readonly string[]
-  readonly passed: number
+  /** Every request of the story, with what was wrong about its answer. */
+  readonly answers: readonly { readonly says: string; readonly faults: readonly string[] }[]
 }
 
 async function run(stack: DemoStack, args: readonly string[]): Promise<Record<string, unknown>> {
@@ -55,18 +54,12 @@ export async function tell(stack: DemoStack, print: Print, story: ProductStory):
   print(faint(`  $ gatewarden orgs create --name Demo --profile ${story.profile}`))
   const keys = new Map<string, CreatedKey>()
   for (const key of story.keys) keys.set(key.name, await createKey(stack, print, organization, key.name, key.flags))
-  const failures: string[] = []
-  let passed = 0
+  const answers: { says: string; faults: readonly string[] }[] = []
   for (const step of story.steps) {
-    if (step.step === 'change') {
-      await change(stack, print, keys, step)
-      continue
-    }
-    const failure = await request(stack, print, story, keys, step)
-    if (failure === undefined) passed += 1
-    else failures.push(`${story.profile}: ${step.says}: ${failure}`)
+    if (step.step === 'change') await change(stack, print, keys, step)
+    else answers.push({ says: step.says, faults: await request(stack, print, story, keys, step) })
   }
-  return { story, organization, keys, failures, passed }
+  return { story, organization, keys, answers }
 }
 
 async function change(
@@ -89,14 +82,14 @@ function known(keys: ReadonlyMap<string, CreatedKey>, name: string): CreatedKey 
   return key
 }
 
-/** Sends one request; what was wrong with the answer, if anything. */
+/** Sends one request; what was wrong with the answer. */
 async function request(
   stack: DemoStack,
   print: Print,
   story: ProductStory,
   keys: ReadonlyMap<string, CreatedKey>,
   step: Extract<StoryStep, { step: 'request' }>,
-): Promise<string | undefined> {
+): Promise<readonly string[]> {
   const secret = step.secret ?? (step.key === null ? undefined : known(keys, step.key).secret)
   const presented = step.secret !== undefined ? step.secret : step.key === null ? 'no key' : `key ${step.key}`
   print(`  ${step.method} ${step.path}   ${faint(`${presented}: ${step.says}`)}`)
@@ -107,10 +100,11 @@ async function request(
     secret === undefined ? [] : [story.header(secret)],
   )
   showAnswer(print, answer)
-  if (answer.status !== step.status) return `status ${answer.status}, not ${step.status}: ${answer.body}`
-  if (step.body !== undefined && answer.body !== step.body) return `body ${answer.body}, not ${step.body}`
+  const faults: string[] = []
+  if (answer.status !== step.status) faults.push(`status ${answer.status}, not ${step.status}: ${answer.body}`)
+  if (step.body !== undefined && answer.body !== step.body) faults.push(`body ${answer.body}, not ${step.body}`)
   for (const [name, value] of Object.entries(step.headers ?? {})) {
-    if (answer.headers[name] !== value) return `${name}: ${answer.headers[name]}, not ${value}`
+    if (answer.headers[name] !== value) faults.push(`${name}: ${answer.headers[name]}, not ${value}`)
   }
-  return undefined
+  return faults
 }
