@@ -46,9 +46,9 @@ export type Handlers<Service> = {
     : never
 }
 
-/** Where the cause of an unforeseen error goes. */
+/** Where the cause of an unforeseen error goes; the process log satisfies it. */
 export interface RpcLog {
-  error(fields: { readonly method: string; readonly callId: string; readonly cause: unknown }, text: string): void
+  error(message: string, fields: { readonly method: string; readonly callId: string; readonly cause: unknown }): void
 }
 
 /** A call without deadline gets this long; long enough for any single change, short enough to free what it holds. */
@@ -134,7 +134,7 @@ async function answer(
   } catch (thrown) {
     const error = toRpcError(thrown)
     if (error.details.cause !== undefined) {
-      log.error({ method: call.method, callId: call.callId, cause: error.details.cause }, 'call failed')
+      log.error('an RPC failed', { method: call.method, callId: call.callId, cause: error.details.cause })
     }
     reply(toStatusObject(error, call.callId))
   } finally {

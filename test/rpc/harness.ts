@@ -12,9 +12,13 @@ export const protoFolder = fileURLToPath(
 
 const loaderOptions = { includeDirs: [protoFolder], keepCase: true, longs: String, enums: String, oneofs: true }
 
+const loaded = new Map<string, ReturnType<typeof loadSync>>()
+
 /** The schema objects of one of our files, read by proto-loader. */
 export function loadSchema(file: string) {
-  return loadSync(file, loaderOptions)
+  const schema = loaded.get(file) ?? loadSync(file, loaderOptions)
+  loaded.set(file, schema)
+  return schema
 }
 
 /** A client made from the .proto text alone; methods take callbacks. */
@@ -25,14 +29,14 @@ export function independentClient(file: string, service: string, address: string
 }
 
 export interface Logged {
-  readonly fields: Parameters<RpcLog['error']>[0]
-  readonly text: string
+  readonly message: string
+  readonly fields: Parameters<RpcLog['error']>[1]
 }
 
 /** A log that keeps its lines. */
 export function keepLog(): RpcLog & { readonly lines: Logged[] } {
   const lines: Logged[] = []
-  return { lines, error: (fields, text) => void lines.push({ fields, text }) }
+  return { lines, error: (message, fields) => void lines.push({ message, fields }) }
 }
 
 /** Binds to a free loopback port. */
