@@ -20,9 +20,12 @@ export function pairs(rows: readonly (readonly [string, string])[]): string {
   return shown.map(([name, value]) => `${name.padEnd(width)}  ${harmless(value)}\n`).join('')
 }
 
-/** A table with a head. */
+/** A table with a head. The first column is a name to copy, so it is never cut. */
 export function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
-  const all = [head, ...rows.map(row => row.map(cell => cut(harmless(cell))))]
+  const all = [
+    head,
+    ...rows.map(row => row.map((cell, column) => (column === 0 ? harmless(cell) : cut(harmless(cell))))),
+  ]
   const widths = head.map((_, column) => Math.max(...all.map(row => [...(row[column] ?? '')].length)))
   const line = (row: readonly string[]) =>
     row

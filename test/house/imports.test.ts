@@ -137,7 +137,7 @@ describe('what only some rooms may touch', () => {
     const heads = files
       .filter(({ path }) => !path.startsWith('src/gen/'))
       .map(({ path, text }) => {
-        const lines = text.split('\n')
+        const lines = text.replace(/^#!.*\n/, '').split('\n')
         const end = lines.findIndex(line => !line.startsWith('//'))
         return { path, lines: end }
       })

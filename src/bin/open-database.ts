@@ -1,0 +1,84 @@
+// The database of a process: the one of DATABASE_URL, or the embedded one in the data directory.
+
+import pg from 'pg'
+import type { Config } from '../config/config.ts'
+import type { Log } from '../observe/log.ts'
+import { type Database, databaseFromUrl } from '../store/connection.ts'
+import { startEmbeddedPostgres } from '../store/embedded-postgres.ts'
+import { migrate, requireSchema } from '../store/migrate.ts'
+import { StoreSetupError } from '../store/store-error.ts'
+
+export interface OpenedDatabase {
+  readonly database: Database
+  /** Stops an embedded server that this process owns. */
+  close(): Promise<void>
+}
+
+export interface DatabaseUse {
+  /** Own the embedded database until the end; false: visit it beside an owner or alone. */
+  readonly exclusive: boolean
+  readonly log: Log
+  /** The embedded database is lost for good. */
+  readonly onFailure: (error: unknown) => void
+}
+
+/** Opens what the settings name. @throws StoreSetupError */
+export async function openDatabase(
+  config: Config,
+  { exclusive, log, onFailure }: DatabaseUse,
+): Promise<OpenedDatabase> {
+  if (config.database.url !== null)
+    return { database: databaseFromUrl(config.database.url), close: async () => undefined }
+  const embedded = await startEmbeddedPostgres({
+    dataDir: config.dataDir,
+    exclusive,
+    onRestart: restarts => log.error('the embedded database died and was started again', { restarts }),
+    onFailure,
+  })
+  return { database: embedded.database, close: () => embedded.stop() }
+}
+
+/** Pause between attempts to reach a database that is not there yet. */
+const retryMs = 1000
+
+/** Migrates, waiting for a database that does not answer yet. @returns names of the migrations applied */
+export async function migrateWhenReachable({ servers }: Database, log: Log): Promise<readonly string[]> {
+  for (let attempt = 1; ; attempt += 1) {
+    try {
+      return await migrate(servers[0])
+    } catch (error) {
+      if (error instanceof StoreSetupError || !isUnreachable(error)) throw error
+      if (attempt === 1) log.warn('the database does not answer; waiting for it', { error })
+      await new Promise(resolve => setTimeout(resolve, retryMs))
+    }
+  }
+}
+
+/**
+ * Refuses a schema that this build must not touch, as far as the database answers now. A schema that is missing or old is
+ * no reason to end: somebody may be about to migrate. @throws StoreSetupError
+ */
+export async function refuseNewerSchema({ servers }: Database, log: Log): Promise<void> {
+  const client = new pg.Client({ ...servers[0], application_name: 'gatewarden start' })
+  client.on('error', () => undefined) // the query under way rejects as well
+  try {
+    await client.connect()
+    await requireSchema(client)
+  } catch (error) {
+    if (error instanceof StoreSetupError && /run a newer gatewarden|differs from the one/.test(error.message))
+      throw error
+    log.warn('the database is not ready yet', { error })
+  } finally {
+    await client.end().catch(() => undefined)
+  }
+}
+
+/** Errors of the network, of a server that is starting, and of a name that does not resolve yet. */
+function isUnreachable(error: unknown): boolean {
+  const code = error instanceof Error && 'code' in error ? String(error.code) : ''
+  const text = error instanceof Error ? error.message : ''
+  return (
+    /^(ECONN|ETIMEDOUT|EHOSTUNREACH|ENETUNREACH|ENOTFOUND|EAI_AGAIN|EPIPE|ENOENT|57P0|08)/.test(code) ||
+    /timeout|terminated/i.test(text)
+  )
+}

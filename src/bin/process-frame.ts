@@ -1,0 +1,103 @@
+// What every process of ours does around its role: settings, log, warnings, metrics listener, the end. Errors of a start become
+// one sentence and an exit code here.
+import type { ExitCode, Invocation, Io } from '../cli/command.ts'
+import { CommandFailure, exitConfig, exitOk } from '../cli/command.ts'
+import type { Config, Role } from '../config/config.ts'
+import { renderFaults } from '../config/fault.ts'
+import { parseListen } from '../config/listen-address.ts'
+import { loadConfig } from '../config/load-config.ts'
+import { createNames } from '../core/names.ts'
+import { type HttpServer, startHttpServer } from '../observe/http-server.ts'
+import { createLog, type ProcessLog } from '../observe/log.ts'
+import { type LogFile, openLogFile } from '../observe/log-file.ts'
+import { Metrics } from '../observe/metrics.ts'
+import { openPeppers } from './data-dir.ts'
+import { awaitEnding, type Ending } from './lifecycle.ts'
+import { openProfiles } from './profiles.ts'
+import { StartError, toStartError } from './start-error.ts'
+
+/** A process that may start: settings are sound, the log is open. */
+export interface Frame {
+  readonly config: Config
+  readonly log: ProcessLog
+  readonly metrics: Metrics
+  readonly ending: Ending
+  readonly hardExit: (code: ExitCode) => void
+  readonly version: string
+}
+
+/** Standard error. */
+const logDescriptor = 2
+/** The oldest Node that honours the limits on HTTP/2 resets that we set. */
+const nodeWithResetLimits = 22
+
+/** Runs one process of a role: `work` starts it and returns when it has ended. */
+export async function runFramed(
+  role: Role,
+  invocation: Invocation,
+  io: Io,
+  version: string,
+  work: (frame: Frame) => Promise<ExitCode>,
+): Promise<ExitCode> {
+  const result = loadConfig({ role, environment: io.environment, cwd: io.cwd, file: invocation.text('config') })
+  if (!result.ok) throw new CommandFailure(renderFaults(result.faults), exitConfig)
+  const { config, warnings } = result
+  const file = openLogFile(logDescriptor)
+  const log = createLog(config.log.level, file)
+  const metrics = new Metrics()
+  try {
+    if (invocation.flag('check-config')) return await checkConfig(config, warnings, log, io)
+    for (const warning of warnings) log.warn(warning)
+    warnOfNode(log)
+    showProcess(metrics, { file, version, role })
+    const hardExit = (code: ExitCode) => {
+      file.flush()
+      process.exit(code)
+    }
+    return await work({ config, log, metrics, ending: awaitEnding(log, hardExit), hardExit, version })
+  } catch (error) {
+    throw asFailure(error)
+  } finally {
+    metrics.close()
+    file.flush()
+  }
+}
+
+function asFailure(error: unknown): unknown {
+  const known = toStartError(error)
+  return known instanceof StartError ? new CommandFailure(known.message, known.code) : error
+}
+
+/** Everything that can be judged without starting: settings were; now the files they name. */
+async function checkConfig(config: Config, warnings: readonly string[], log: ProcessLog, io: Io): Promise<ExitCode> {
+  openPeppers(config, false)
+  const profiles = await openProfiles(config, createNames(), log)
+  const names = profiles.current().profiles.map(profile => profile.name)
+  await profiles.close()
+  for (const warning of warnings) io.err(`warning: ${warning}\n`)
+  io.out(`The configuration of ${config.role} is sound; profiles: ${names.join(', ')}.\n`)
+  return exitOk
+}
+
+/** Starts the listener for watchers. */
+export function startMetrics({ config, metrics }: Frame, ready: () => boolean): Promise<HttpServer> {
+  const listen = parseListen(config.metrics.listen)
+  if (listen === undefined) throw new StartError(`metrics.listen is ${config.metrics.listen}, which is no address.`)
+  metrics.read('gatewarden_ready', () => (ready() ? 1 : 0))
+  const target = listen.kind === 'unix' ? { path: listen.path } : { host: listen.host, port: listen.port }
+  return startHttpServer(target, { page: () => metrics.page(), ready })
+}
+
+function showProcess(metrics: Metrics, { file, version, role }: { file: LogFile; version: string; role: Role }): void {
+  metrics.read('gatewarden_log_dropped_total', file.dropped)
+  metrics.read('gatewarden_build_info', () => [{ labels: { version, node: process.version, role }, value: 1 }])
+}
+
+function warnOfNode(log: ProcessLog): void {
+  const major = Number(process.versions.node.split('.')[0])
+  if (major < nodeWithResetLimits) {
+    log.warn('this Node.js ignores the limits on HTTP/2 resets; run 22.22.2 or later in production', {
+      node: process.version,
+    })
+  }
+}

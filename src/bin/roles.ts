@@ -1,0 +1,203 @@
+// What `serve`, `check`, `admin`, `migrate` and `bootstrap` do, in the order of faults.md section 5: everything is judged before
+// anything is opened, what is opened is closed in the opposite order, and a port is taken before a table is loaded.
+import { existsSync } from 'node:fs'
+import { type ExitCode, exitOk, type Invocation, type Io } from '../cli/command.ts'
+import type { RoleHandlers } from '../cli/commands.ts'
+import { createNames } from '../core/names.ts'
+import { makeBootstrapToken, makeOwnAdminKey } from './bootstrap.ts'
+import { adminKeyFile, keepAdminKey, openPeppers, type Peppers, prepareDataDir } from './data-dir.ts'
+import { runUntilEnded } from './lifecycle.ts'
+import { migrateWhenReachable, type OpenedDatabase, openDatabase, refuseNewerSchema } from './open-database.ts'
+import { type Frame, runFramed, startMetrics } from './process-frame.ts'
+import { keyPrefixes, openProfiles, type Profiles } from './profiles.ts'
+import { type RunningAdmin, startAdmin } from './run-admin.ts'
+import { type RunningCheck, startCheck } from './run-check.ts'
+import { adminKeyText, servingText } from './serve-text.ts'
+import { StartError } from './start-error.ts'
+import { systemClock, systemTimers } from './system-clock.ts'
+
+/** The handlers of all processes for this build. */
+export function roleHandlers(version: string): RoleHandlers {
+  const framed =
+    (role: keyof RoleHandlers, work: (frame: Frame, io: Io, invocation: Invocation) => Promise<ExitCode>) =>
+    (invocation: Invocation, io: Io) =>
+      runFramed(role, invocation, io, version, frame => work(frame, io, invocation))
+  return {
+    serve: framed('serve', serve),
+    check: framed('check', check),
+    admin: framed('admin', admin),
+    migrate: framed('migrate', migrateOnly),
+    bootstrap: framed('bootstrap', bootstrap),
+  }
+}
+
+async function serve(frame: Frame, io: Io): Promise<ExitCode> {
+  const { config, log } = frame
+  prepareDataDir(config)
+  const profiles = await openFor(frame)
+  const opened = await openDatabase(config, { exclusive: true, log, onFailure: frame.ending.fail })
+  const closing = [() => profiles.close(), () => opened.close()]
+  return closeOnThrow(closing, async () => {
+    const peppers = openPeppers(config, true)
+    await migrateWhenReachable(opened.database, log)
+    const running = await startAdmin(config, { ...adminPorts(frame, opened, peppers, profiles) })
+    const secret = await makeOwnAdminKey(running.access, Date.now())
+    if (secret !== undefined) keepOrPrint(frame, io, secret)
+    const serving = await startCheck(config, { ...checkPorts(frame, opened, peppers, profiles), loadJitterMs: 0 })
+    const ready = () => serving.ready() && running.ready()
+    const http = await observed(frame, [running, serving], ready)
+    await settled(serving, frame)
+    const ports = { check: serving.addresses, admin: running.address, metrics: http.address }
+    io.out(servingText(frame, profiles, ports))
+    if (secret !== undefined) io.out(adminKeyText(secret, adminKeyFile(config)))
+    else if (!existsSync(adminKeyFile(config))) {
+      io.err(
+        'There is an admin key already, but not in this data directory; `gatewarden bootstrap --break-glass` makes another.\n',
+      )
+    }
+    log.info('serving', { ...ports, version: frame.version })
+    return runUntilEnded(frame.ending, [serving, running], [() => http.close(), ...closing], log, frame.hardExit)
+  })
+}
+
+async function check(frame: Frame): Promise<ExitCode> {
+  const { config, log } = frame
+  const profiles = await openFor(frame)
+  const peppers = openPeppers(config, false)
+  const opened = await openDatabase(config, { exclusive: false, log, onFailure: frame.ending.fail })
+  const closing = [() => profiles.close(), () => opened.close()]
+  return closeOnThrow(closing, async () => {
+    await refuseNewerSchema(opened.database, log)
+    const running = await startCheck(config, checkPorts(frame, opened, peppers, profiles))
+    const http = await observed(frame, [running], running.ready)
+    log.info('listening', { check: running.addresses, metrics: http.address, version: frame.version })
+    return runUntilEnded(frame.ending, [running], [() => http.close(), ...closing], log, frame.hardExit)
+  })
+}
+
+async function admin(frame: Frame, _io: Io, invocation: Invocation): Promise<ExitCode> {
+  const { config, log } = frame
+  const profiles = await openFor(frame)
+  const peppers = openPeppers(config, false)
+  const opened = await openDatabase(config, { exclusive: false, log, onFailure: frame.ending.fail })
+  const closing = [() => profiles.close(), () => opened.close()]
+  return closeOnThrow(closing, async () => {
+    if (invocation.flag('migrate')) logMigrations(frame, await migrateWhenReachable(opened.database, log))
+    else await refuseNewerSchema(opened.database, log)
+    const running = await startAdmin(config, adminPorts(frame, opened, peppers, profiles))
+    const http = await observed(frame, [running], running.ready)
+    log.info('listening', { admin: running.address, metrics: http.address, version: frame.version })
+    return runUntilEnded(frame.ending, [running], [() => http.close(), ...closing], log, frame.hardExit)
+  })
+}
+
+async function migrateOnly(frame: Frame, io: Io): Promise<ExitCode> {
+  const { config, log } = frame
+  if (config.database.url === null) prepareDataDir(config)
+  const opened = await openDatabase(config, { exclusive: false, log, onFailure: frame.ending.fail })
+  return closeOnThrow([() => opened.close()], async () => {
+    const applied = await migrateWhenReachable(opened.database, log)
+    io.out(applied.length === 0 ? 'The schema is up to date.\n' : `Applied ${applied.join(', ')}.\n`)
+    await opened.close()
+    return exitOk
+  })
+}
+
+async function bootstrap(frame: Frame, io: Io, invocation: Invocation): Promise<ExitCode> {
+  const { config, log } = frame
+  const { admin: adminPepper } = openPeppers(config, false)
+  if (adminPepper === null) {
+    throw new StartError(
+      'admin.pepper is not set, and the data directory has none; name the pepper that the admin service uses.',
+    )
+  }
+  const opened = await openDatabase(config, { exclusive: false, log, onFailure: frame.ending.fail })
+  return closeOnThrow([() => opened.close()], async () => {
+    const token = await makeBootstrapToken(opened.database, adminPepper, invocation.flag('break-glass'))
+    io.out(`${token}\n`)
+    io.err('Good for 15 minutes and one use: gatewarden bootstrap complete TOKEN --save admin.key\n')
+    await opened.close()
+    return exitOk
+  })
+}
+
+async function openFor({ config, log }: Frame): Promise<Profiles> {
+  const profiles = await openProfiles(config, createNames(), log)
+  profiles.subscribe(set => log.redactPrefixes(keyPrefixes(set)))
+  return profiles
+}
+
+function checkPorts(
+  { log, version, ending }: Frame,
+  { database }: OpenedDatabase,
+  peppers: Peppers,
+  profiles: Profiles,
+) {
+  return {
+    database,
+    peppers: peppers.apiKeys,
+    profiles,
+    log,
+    clock: systemClock,
+    timers: systemTimers,
+    version,
+    onFatal: ending.fail,
+  }
+}
+
+function adminPorts(
+  { log }: Frame,
+  { database }: OpenedDatabase,
+  { apiKeys, admin: adminPepper }: Peppers,
+  profiles: Profiles,
+) {
+  if (adminPepper === null) throw new StartError('admin.pepper is not set; name the file of the pepper of admin keys.')
+  return { database, peppers: apiKeys, adminPepper, profiles, log, mono: systemClock.mono, wall: systemClock.wall }
+}
+
+function observed(frame: Frame, parts: readonly (RunningAdmin | RunningCheck)[], ready: () => boolean) {
+  for (const part of parts) part.observe(frame.metrics)
+  return startMetrics(frame, ready)
+}
+
+function logMigrations({ log }: Frame, applied: readonly string[]): void {
+  if (applied.length > 0) log.info('migrated', { applied })
+}
+
+/** The key exists from here on: if it cannot be kept, it is at least shown. */
+function keepOrPrint({ config, log }: Frame, io: Io, secret: string): void {
+  try {
+    keepAdminKey(config, secret)
+  } catch (error) {
+    io.out(adminKeyText(secret, null))
+    log.error('the admin key could not be kept', { error })
+    throw error
+  }
+}
+
+/** How long `serve` waits for its first confirm before it says that it serves. */
+const settleMs = 10_000
+const settlePollMs = 10
+
+async function settled(serving: RunningCheck, { log }: Frame): Promise<void> {
+  const deadline = systemClock.mono() + settleMs
+  while (!serving.ready()) {
+    if (systemClock.mono() > deadline) {
+      log.warn('not ready yet; the log says why')
+      return
+    }
+    await new Promise(resolve => setTimeout(resolve, settlePollMs))
+  }
+}
+
+async function closeOnThrow<Result>(
+  closing: readonly (() => Promise<void>)[],
+  work: () => Promise<Result>,
+): Promise<Result> {
+  try {
+    return await work()
+  } catch (error) {
+    await Promise.allSettled(closing.map(close => close()))
+    throw error
+  }
+}
