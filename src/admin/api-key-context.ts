@@ -71,9 +71,24 @@ export function requireKey(row: ApiKeyRow | undefined, name: ApiKeyName, now: Mi
   })
 }
 
+/** A locked key and the instant at which it is judged. */
+export interface LockedKey {
+  readonly key: ApiKeyRow
+  /**
+   * The transaction's time, but never before the last change of the rows it locked: a transaction that began first and
+   * got the lock second must see what the other one did as done.
+   */
+  readonly now: Micros
+}
+
+function judgedAt(tx: AdminTx, rows: readonly ApiKeyRow[]): Micros {
+  return rows.reduce((now, row) => Math.max(now, row.updateAt), tx.now)
+}
+
 /** The key of a name, locked until the end of the transaction. @throws RpcError API_KEY_UNKNOWN */
-export async function lockKey(tx: AdminTx, name: ApiKeyName): Promise<ApiKeyRow> {
-  return requireKey(await tx.apiKeys.find(name.organization, name.apiKey, true), name, tx.now)
+export async function lockKey(tx: AdminTx, name: ApiKeyName): Promise<LockedKey> {
+  const key = requireKey(await tx.apiKeys.find(name.organization, name.apiKey, true), name, tx.now)
+  return { key, now: judgedAt(tx, [key]) }
 }
 
 /** How often a lineage is read again while it grows under our hands. */
@@ -83,7 +98,7 @@ const lineageAttemptsMax = 5
 export async function lockLineage(
   tx: AdminTx,
   name: ApiKeyName,
-): Promise<{ readonly key: ApiKeyRow; readonly lineage: readonly ApiKeyRow[] }> {
+): Promise<LockedKey & { readonly lineage: readonly ApiKeyRow[] }> {
   const found = requireKey(await tx.apiKeys.find(name.organization, name.apiKey, false), name, tx.now)
   for (let attempt = 0; attempt < lineageAttemptsMax; attempt++) {
     const lineage = await tx.apiKeys.lockLineage(name.organization, found.lineage)
@@ -91,7 +106,7 @@ export async function lockLineage(
     const ids = new Set(lineage.map(row => row.id))
     if (lineage.some(row => row.rotatedTo !== null && !ids.has(row.rotatedTo))) continue
     const key = lineage.find(row => row.id === name.apiKey)
-    return { key: requireKey(key, name, tx.now), lineage }
+    return { key: requireKey(key, name, tx.now), lineage, now: judgedAt(tx, lineage) }
   }
   throw new RpcError('CONCURRENT_CHANGE', 'The key is being rotated: repeat the call.')
 }
@@ -148,9 +163,9 @@ export function insertedRow(row: NewApiKey): ApiKeyRow {
   return { ...row, allowlist: storedAllowlist(row.allowlist), lastUsedAt: null, version: 1n, revision: 0n }
 }
 
-/** Writes a changed row. @returns it as it stands now @throws RpcError CONCURRENT_CHANGE */
-export async function writeKey(tx: AdminTx, row: ApiKeyWrite, before: ApiKeyRow): Promise<ApiKeyRow> {
-  const write = { ...row, updateAt: tx.now }
+/** Writes a row changed at `now`. @returns it as it stands now @throws RpcError CONCURRENT_CHANGE */
+export async function writeKey(tx: AdminTx, row: ApiKeyWrite, before: ApiKeyRow, now: Micros): Promise<ApiKeyRow> {
+  const write = { ...row, updateAt: now }
   if (!(await tx.apiKeys.update(write))) {
     throw new RpcError('CONCURRENT_CHANGE', 'Another change came first: read the key again, then repeat the call.')
   }

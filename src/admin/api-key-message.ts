@@ -18,7 +18,7 @@ const states: Readonly<Record<ApiKeyState, State>> = {
   DELETED: State.DELETED,
 }
 
-/** The resource of a row; its state is that at `now`. */
+/** The resource of a row; its state is that at `now`, or at its last change where the clock is behind that. */
 export function apiKeyMessage(row: ApiKeyRow, now: Micros): ApiKey {
   const named = (id: string | null) => (id === null ? '' : apiKeyName(row.organization, id))
   return {
@@ -35,7 +35,7 @@ export function apiKeyMessage(row: ApiKeyRow, now: Micros): ApiKey {
         ? undefined
         : { limit: BigInt(row.rateLimit.limit), window: durationOf(row.rateLimit.windowMicros) },
     labels: new Map(row.labels),
-    state: states[stateOf(row, now)],
+    state: states[stateOf(row, Math.max(now, row.updateAt))],
     keyHint: row.keyHint,
     form: row.form === 'IMPORTED' ? KeyForm.IMPORTED : KeyForm.ISSUED,
     pepperId: row.pepperId,

@@ -98,19 +98,19 @@ async function run<Request extends MoveRequest, Argument>(
   move: Move<Request, Argument>,
 ): Promise<Change<MoveReply>> {
   const { profile } = await findOrganization(context, tx, parsed.name.organization)
-  const key = await lockKey(tx, parsed.name)
+  const { key, now } = await lockKey(tx, parsed.name)
   requireEtag(parsed.etag, key.version)
-  const result = move.move(key, tx.now, parsed.argument, profile)
+  const result = move.move(key, now, parsed.argument, profile)
   const resource = apiKeyName(key.organization, key.id)
   if (result.kind === 'refused') throw refusalOf(result.reason, resource)
   if (result.kind === 'unchanged') {
-    const reply = { apiKey: apiKeyMessage(key, tx.now), revision: 0n, revisionToken: '' }
+    const reply = { apiKey: apiKeyMessage(key, now), revision: 0n, revisionToken: '' }
     return { kind: 'unchanged', reply, revision: key.revision }
   }
-  const written = await writeKey(tx, { ...key, allowlist: null, ...result.change }, key)
+  const written = await writeKey(tx, { ...key, allowlist: null, ...result.change }, key, now)
   return {
     kind: 'changed',
-    reply: { apiKey: apiKeyMessage(written, tx.now), revision: 0n, revisionToken: '' },
+    reply: { apiKey: apiKeyMessage(written, now), revision: 0n, revisionToken: '' },
     feed: [{ kind: 'api_key', digest: key.digest }],
     audit: { organization: key.organization, resource, ...auditDifference(key, written) },
   }

@@ -71,20 +71,20 @@ function cascadeOf(wire: Cascade): CoreCascade | undefined {
 
 async function revokeKey(context: ApiKeyContext, tx: AdminTx, parsed: Parsed): Promise<Change<RevokeApiKeyResponse>> {
   await findOrganization(context, tx, parsed.name.organization)
-  const { key, lineage } = await lockLineage(tx, parsed.name)
+  const { key, lineage, now } = await lockLineage(tx, parsed.name)
   requireEtag(parsed.etag, key.version)
-  const targets = [key, ...revokedAlong(key, lineage, tx.now, parsed.cascade)]
+  const targets = [key, ...revokedAlong(key, lineage, now, parsed.cascade)]
   const written: { readonly before: ApiKeyRow; readonly after: ApiKeyRow }[] = []
   for (const before of targets) {
-    const result = revoke(before, tx.now, parsed.reason, parsed.comment)
+    const result = revoke(before, now, parsed.reason, parsed.comment)
     if (result.kind === 'refused') {
       throw failedPrecondition(result.reason, apiKeyName(before.organization, before.id), stateText(result.reason))
     }
     if (result.kind === 'unchanged') continue
-    written.push({ before, after: await writeKey(tx, { ...before, allowlist: null, ...result.change }, before) })
+    written.push({ before, after: await writeKey(tx, { ...before, allowlist: null, ...result.change }, before, now) })
   }
   if (written.length === 0) {
-    const reply = { apiKeys: [apiKeyMessage(key, tx.now)], revision: 0n, revisionToken: '' }
+    const reply = { apiKeys: [apiKeyMessage(key, now)], revision: 0n, revisionToken: '' }
     return { kind: 'unchanged', reply, revision: key.revision }
   }
   const differences = written.map(({ before, after }) => ({ id: before.id, ...auditDifference(before, after) }))
@@ -92,7 +92,7 @@ async function revokeKey(context: ApiKeyContext, tx: AdminTx, parsed: Parsed): P
     Object.fromEntries(differences.map(difference => [difference.id, difference[of]]))
   return {
     kind: 'changed',
-    reply: { apiKeys: written.map(({ after }) => apiKeyMessage(after, tx.now)), revision: 0n, revisionToken: '' },
+    reply: { apiKeys: written.map(({ after }) => apiKeyMessage(after, now)), revision: 0n, revisionToken: '' },
     feed: written.map(({ before }) => ({ kind: 'api_key' as const, digest: before.digest })),
     audit: {
       organization: key.organization,

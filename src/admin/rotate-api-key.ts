@@ -4,6 +4,7 @@
 import { parseEntry } from '../core/address.ts'
 import type { AllowlistEntry } from '../core/allowlist.ts'
 import { type GraceRules, isInGrace, predecessorsOf, rotate } from '../core/api-key-rotation.ts'
+import type { Micros } from '../core/time.ts'
 import { type RotateApiKeyRequest, RotateApiKeyResponse } from '../gen/gatewarden/admin/v1/api_key_admin.ts'
 import { ApiKey } from '../gen/gatewarden/admin/v1/resources.ts'
 import type { ManagementRules } from '../profile/compiled-profile.ts'
@@ -95,15 +96,15 @@ async function rotateKey(
     const owner = await findOrganization(context, tx, name.organization)
     return { ...owner, ...(await lockLineage(tx, name)) }
   }
-  const { organization, profile, key, lineage } = await found().catch(error => {
+  const { organization, profile, key, lineage, now } = await found().catch(error => {
     violations.throwIfAny()
     throw error
   })
   const malformed = !violations.none
   const place = {
     profile,
-    now: tx.now,
-    createAt: tx.now,
+    now,
+    createAt: now,
     path: 'overrides.',
     maskField: 'overrides_mask',
     callerAddress: '',
@@ -113,9 +114,9 @@ async function rotateKey(
   requireEtag(parsed.etag, key.version)
   requireActive(organization)
   const successorId = newKeyId(context, profile, tx)
-  const livePredecessors = predecessorsOf(key, lineage).filter(member => isInGrace(member, tx.now)).length
+  const livePredecessors = predecessorsOf(key, lineage).filter(member => isInGrace(member, now)).length
   const rules = graceRules(profile.management)
-  const result = rotate(key, tx.now, successorId, parsed.graceMicros, livePredecessors, rules)
+  const result = rotate(key, now, successorId, parsed.graceMicros, livePredecessors, rules)
   if (result.kind === 'refused' && result.reason !== 'GRACE_OUT_OF_RANGE') {
     throw failedPrecondition(result.reason, apiKeyName(key.organization, key.id), stateText(result.reason))
   }
@@ -124,15 +125,15 @@ async function rotateKey(
   if (result.kind !== 'change') throw new Error('a rotation always changes the key')
   requireGrantable(grantedScopes(applied.row, profile.management), caller.grantClass, profile.management)
   await requirePropagatedPepper(context, tx)
-  const predecessor = await writeKey(tx, { ...key, allowlist: null, ...result.change }, key)
-  const { row, secret } = withNewSecret(context, profile, successorOf(key, applied, successorId, caller, tx))
+  const predecessor = await writeKey(tx, { ...key, allowlist: null, ...result.change }, key, now)
+  const { row, secret } = withNewSecret(context, profile, successorOf(key, applied, successorId, caller, now))
   const successor = await insertKey(tx, row)
   const difference = auditDifference(key, predecessor)
   return {
     kind: 'changed',
     reply: {
-      apiKey: apiKeyMessage(successor, tx.now),
-      predecessor: apiKeyMessage(predecessor, tx.now),
+      apiKey: apiKeyMessage(successor, now),
+      predecessor: apiKeyMessage(predecessor, now),
       secret: '',
       secretAlreadyDelivered: false,
       warnings: applied.warnings,
@@ -153,7 +154,7 @@ async function rotateKey(
   }
 }
 
-function successorOf(key: ApiKeyRow, applied: AppliedSettings, id: string, caller: Caller, tx: AdminTx) {
+function successorOf(key: ApiKeyRow, applied: AppliedSettings, id: string, caller: Caller, now: Micros) {
   const { row } = applied
   return {
     ...unusedLifecycle,
@@ -171,8 +172,8 @@ function successorOf(key: ApiKeyRow, applied: AppliedSettings, id: string, calle
     lineage: key.lineage,
     rotatedFrom: key.id,
     creator: caller.principal,
-    createAt: tx.now,
-    updateAt: tx.now,
+    createAt: now,
+    updateAt: now,
   }
 }
 

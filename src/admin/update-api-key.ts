@@ -69,9 +69,9 @@ async function update(
   const { name, given, pending: violations } = parsed
   const found = async () => {
     const { profile } = await findOrganization(context, tx, name.organization)
-    return { profile, key: await lockKey(tx, name) }
+    return { profile, ...(await lockKey(tx, name)) }
   }
-  const { profile, key } = await found().catch(error => {
+  const { profile, key, now } = await found().catch(error => {
     violations.throwIfAny()
     throw error
   })
@@ -79,7 +79,7 @@ async function update(
   const { callerAddress } = parsed
   const place = {
     profile,
-    now: tx.now,
+    now,
     createAt: key.createAt,
     path: 'api_key.',
     maskField: 'update_mask',
@@ -89,19 +89,19 @@ async function update(
   if (malformed) violations.throwIfAny()
   requireEtag(parsed.etag, key.version)
   const metadataOnly = [...applied.changed].every(field => metadata.has(field))
-  const refusal = refuseUpdate(key, tx.now, metadataOnly && violations.none)
+  const refusal = refuseUpdate(key, now, metadataOnly && violations.none)
   if (refusal !== null) throw failedPrecondition(refusal, apiKeyName(key.organization, key.id), stateText(refusal))
   violations.throwIfAny()
   requireGrantable(applied.addedScopes, caller.grantClass, profile.management)
   const { warnings } = applied
   if (applied.changed.size === 0) {
-    const reply = { apiKey: apiKeyMessage(key, tx.now), warnings, revision: 0n, revisionToken: '' }
+    const reply = { apiKey: apiKeyMessage(key, now), warnings, revision: 0n, revisionToken: '' }
     return { kind: 'unchanged', reply, revision: key.revision }
   }
-  const written = await writeKey(tx, applied.row, key)
+  const written = await writeKey(tx, applied.row, key, now)
   return {
     kind: 'changed',
-    reply: { apiKey: apiKeyMessage(written, tx.now), warnings, revision: 0n, revisionToken: '' },
+    reply: { apiKey: apiKeyMessage(written, now), warnings, revision: 0n, revisionToken: '' },
     feed: [{ kind: 'api_key', digest: key.digest }],
     audit: {
       organization: key.organization,
