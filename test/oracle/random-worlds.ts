@@ -17,14 +17,25 @@ export function seededRandom(seed: number): Random {
 }
 
 export function pick<T>(random: Random, items: readonly T[]): T {
-  const item = items[Math.floor(random() * items.length)]
-  if (item === undefined) throw new Error('pick needs at least one item')
-  return item
+  if (items.length === 0) throw new Error('pick needs at least one item')
+  return items[Math.floor(random() * items.length)] as T
 }
 
 const chance = (random: Random, probability: number) => random() < probability
 const NOW = Date.UTC(2026, 2, 1, 13)
-const INSTANTS = [null, null, null, NOW - 86_400_000, NOW - 1, NOW, NOW + 1, NOW + 86_400_000]
+const INSTANTS = [
+  null,
+  null,
+  null,
+  null,
+  null,
+  NOW + 86_400_000,
+  NOW - 86_400_000,
+  NOW - 1,
+  NOW,
+  NOW + 1,
+  NOW + 86_400_000,
+]
 const BLOCKS = [
   '203.0.113.0/24',
   '198.51.100.7/32',
@@ -145,10 +156,10 @@ function randomKey(random: Random, profile: ProfileDocument): ModelKey {
     allowlist: some(0.5) ? [] : BLOCKS.filter(() => some(0.3)),
     expireAt: pick(random, INSTANTS),
     graceEndAt: some(0.7) ? null : pick(random, INSTANTS),
-    revoked: some(0.06),
-    deleted: some(0.06),
-    suspended: some(0.06),
-    organizationSuspended: some(0.06),
+    revoked: some(0.03),
+    deleted: some(0.03),
+    suspended: some(0.03),
+    organizationSuspended: some(0.03),
   }
 }
 
@@ -164,8 +175,7 @@ export function randomWorld(random: Random, profiles: readonly ProfileDocument[]
   }
 }
 
-function randomPath(random: Random, profile: ProfileDocument): string {
-  const rule = pick<{ path: string }>(random, profile.routes.rules)
+function randomPath(random: Random, profile: ProfileDocument, rule: { readonly path: string }): string {
   const base: string = profile.routes.base_path?.strip ?? ''
   const fill = () => (chance(random, 0.7) ? 'c_1' : pick(random, SEGMENTS))
   let path = rule.path
@@ -198,8 +208,8 @@ function credentialHeaders(random: Random, profile: ProfileDocument, secret: str
   const scheme =
     source.scheme === null
       ? ''
-      : pick(random, [source.scheme, source.scheme, source.scheme, source.scheme.toLowerCase(), 'Basic', ''])
-  const gap = scheme === '' ? '' : pick(random, [' ', ' ', ' ', '   ', ''])
+      : pick(random, chance(random, 0.85) ? [source.scheme] : [source.scheme.toLowerCase(), 'Basic', ''])
+  const gap = scheme === '' ? '' : chance(random, 0.95) ? ' ' : pick(random, ['   ', ''])
   const header: [string, string] = [name, scheme + gap + secret]
   if (chance(random, 0.05)) return []
   if (chance(random, 0.05)) return [header, header]
@@ -217,6 +227,7 @@ export function randomRequest(random: Random, world: ModelWorld): ModelRequest {
     : randomSecret(random, profile, pick(random, Object.keys(profile.environments)))
   if (chance(random, 0.1)) secret = changeText(random, secret)
   const headers = credentialHeaders(random, profile, secret)
+  const rule = pick<{ path: string; methods: object }>(random, profile.routes.rules)
   const chain = Array.from({ length: Math.floor(random() * 4) + 1 }, () => pick(random, ADDRESSES))
   if (chance(random, 0.02)) chain.push(...Array.from({ length: 18 }, () => '203.0.113.77'))
   if (chance(random, 0.9)) headers.push(['x-forwarded-for', chain.join(pick(random, [',', ', ']))])
@@ -225,8 +236,8 @@ export function randomRequest(random: Random, world: ModelWorld): ModelRequest {
     headers.push([pick(random, ['__proto__', 'constructor', 'x_api_key', 'x-real-ip', 'forwarded']), '203.0.113.77'])
   const host: string = profile.select.hosts[0]
   return {
-    method: pick(random, METHODS),
-    path: randomPath(random, profile),
+    method: pick(random, chance(random, 0.75) ? Object.keys(rule.methods) : METHODS),
+    path: randomPath(random, profile, rule),
     host: chance(random, 0.85)
       ? host
       : pick(random, [
@@ -239,7 +250,9 @@ export function randomRequest(random: Random, world: ModelWorld): ModelRequest {
           'constructor',
           `x${host}`,
         ]),
-    profile: pick(random, [undefined, undefined, profile.metadata.name, profile.metadata.name, 'constructor', '']),
+    profile: chance(random, 0.05)
+      ? pick(random, ['constructor', '__proto__', ''])
+      : pick(random, [undefined, profile.metadata.name]),
     headers,
   }
 }
