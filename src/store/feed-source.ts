@@ -162,7 +162,6 @@ class PostgresFeedConnection implements FeedConnection {
   }
 
   destroy(): void {
-    this.client.removeAllListeners('notification')
     this.client.connection.stream.destroy()
     this.socket.destroy()
   }

@@ -178,6 +178,20 @@ describe('a server that dies', () => {
     await until('nothing runs', () => !lives(pid))
     await expect(ask(embedded, 'SELECT 1')).rejects.toThrow()
   })
+
+  it('stays down when its owner stops during the restart', async () => {
+    const folder = await preparedDir()
+    const embedded = await start(folder)
+    const first = serverPid(folder)
+    process.kill(first, 'SIGKILL')
+    const second = await until('another server starts', () => {
+      const pid = serverPid(folder)
+      return pid > 0 && pid !== first && pid
+    })
+    await embedded.stop()
+    await until('nothing runs', () => !lives(second))
+    expect(serverPid(folder)).toBe(0)
+  })
 })
 
 describe('a visitor', () => {

@@ -1,10 +1,12 @@
 // The feed's port against a real server: beat, read, load and hints, each with the guarantee the protocol takes from it.
+import { execFileSync } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
 import type pg from 'pg'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import type { FeedConnection, RawRow } from '../../src/feed/feed-source.ts'
 import { createFeedSource, feedChannel, type SidecarSelf } from '../../src/store/feed-source.ts'
 import { loadSlotStatement } from '../../src/store/feed-statements.ts'
+import { packageRoot } from '../../src/store/package-root.ts'
 import { insertApiKey, insertOrganization, record, testDigest, transact } from '../support/rows.ts'
 import { useTestDatabase } from '../support/test-database.ts'
 import { until } from '../support/until.ts'
@@ -315,23 +317,36 @@ describe('load', () => {
     const connection = await connect()
     await createKey('during load')
     const seen: unknown[] = []
-    let during: Promise<bigint> | undefined
     const position = await connection.load({
       expect: () => undefined,
-      organizations: () => {
-        during ??= updateKey('during load', "environment = environment, scopes = '{changed}'")
+      organizations: () => commitElsewhere('during load'),
+      apiKeys(rows) {
+        for (const row of rows) if (testDigest('during load').equals(row['digest'] as Buffer)) seen.push(row['scopes'])
       },
-      apiKeys: rows =>
-        void seen.push(
-          ...rows.filter(row => testDigest('during load').equals(row['digest'] as Buffer)).map(row => row['scopes']),
-        ),
     })
     expect(seen).toEqual([['a.read']])
-    const changed = await during
-    expect(position?.revision).toBe(changed === undefined ? undefined : changed - 1n)
-    const page = await connection.read(position?.revision ?? 0n, position?.revision ?? 0n, 50)
+    const loadedAt = position?.revision ?? 0n
+    const page = await connection.read(loadedAt, loadedAt, 50)
+    expect(page.head).toBe(loadedAt + 1n)
     expect(page.revisions[0]?.rows[0]?.row?.['scopes']).toEqual(['changed'])
   })
+
+  /** Changes an API key in another process and returns after its commit, inside one turn of this event loop. */
+  function commitElsewhere(name: string): void {
+    const [server] = database().database.servers
+    const script = `
+      import pg from 'pg'
+      const client = new pg.Client(${JSON.stringify({ ...server, options: '-c search_path=gatewarden' })})
+      await client.connect()
+      const digest = Buffer.from('${testDigest(name).toString('hex')}', 'hex')
+      await client.query('BEGIN')
+      await client.query("UPDATE api_keys SET scopes = '{changed}' WHERE digest = $1", [digest])
+      await client.query("SELECT gw_record('{1}', ARRAY[$1::bytea], '{NULL}')", [digest])
+      await client.query('COMMIT')
+      await client.end()
+    `
+    execFileSync(process.execPath, ['--input-type=module', '-e', script], { cwd: packageRoot() })
+  }
 
   it('leaves out the API keys of profiles that the process does not serve, and keeps every organization', async () => {
     await createKey('of profile x', 'org_x')

@@ -42,6 +42,8 @@ export function fastFolder(): string {
 
 const templateName = 'base'
 const clusterPrefix = 'gw-cluster-'
+const preparedPrefix = 'gw-prepared-'
+const preparedLifeMs = 86_400_000
 
 /** Starts a cluster of its own for this process. */
 export async function startTestCluster(): Promise<TestCluster> {
@@ -95,8 +97,9 @@ async function preparedCluster(): Promise<string> {
   const hash = createHash('sha256')
   for (const migration of shippedMigrations()) hash.update(migration.checksum)
   const version = `${process.version}-${process.getuid?.() ?? 0}-${hash.digest('hex').slice(0, 16)}`
-  const folder = join(fastFolder(), `gw-prepared-${version}`)
+  const folder = join(fastFolder(), `${preparedPrefix}${version}`)
   if (!existsSync(folder)) {
+    removeOldPrepared()
     const draft = mkdtempSync(join(fastFolder(), 'gw-preparing-'))
     const embedded = await startEmbeddedPostgres({ dataDir: draft, exclusive: true, fsync: false })
     await prepare(embedded)
@@ -109,6 +112,16 @@ async function preparedCluster(): Promise<string> {
   }
   if (statSync(folder).uid !== process.getuid?.()) throw new Error(`${folder} belongs to somebody else: remove it`)
   return folder
+}
+
+/** Prepared clusters of schemas that nobody has tested for a day. */
+function removeOldPrepared(): void {
+  for (const name of readdirSync(fastFolder()).filter(entry => entry.startsWith(preparedPrefix))) {
+    const folder = join(fastFolder(), name)
+    const { uid, mtimeMs } = statSync(folder)
+    if (uid === process.getuid?.() && Date.now() - mtimeMs > preparedLifeMs)
+      rmSync(folder, { recursive: true, force: true })
+  }
 }
 
 async function prepare(embedded: EmbeddedPostgres): Promise<void> {
