@@ -1,7 +1,7 @@
 // The digest of a secret: HMAC-SHA-256(pepper, SHA-256(secret)) (admin-api section 4). One scheme for issued and imported keys.
 // Guarantee: no secret outlives the call in this module's memory; its SHA-256, kept for a second pepper, lasts until `forget`.
 // It must never log, and never turn a secret into a string.
-import { type HmacKey, hashOctets, hashWords, hmacKey, hmacOfHash, sha256 } from './sha256.ts'
+import { type HmacKey, hashOctets, hashWords, hmacKey, hmacOfHash, sha256, wordAt } from './sha256.ts'
 
 /** Octets of a pepper: 256 bits, as the digest. */
 export const pepperOctets = 32
@@ -69,8 +69,7 @@ export function digestOfSha256(pepper: Pepper, hash: Uint8Array): Buffer {
 /** Reads 32 octets as eight words, most significant octet first. @throws RangeError for another length. */
 export function wordsOf(octets: Uint8Array, out: Int32Array): void {
   if (octets.length !== hashOctets) throw new RangeError(`a digest has ${hashOctets} octets, not ${octets.length}`)
-  const view = new DataView(octets.buffer, octets.byteOffset, hashOctets)
-  for (let i = 0; i < hashWords; i++) out[i] = view.getInt32(i * 4)
+  for (let i = 0; i < hashWords; i++) out[i] = wordAt(octets, i * 4)
 }
 
 function keyed(pepper: Pepper, hash: Int32Array): Int32Array {

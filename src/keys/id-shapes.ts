@@ -2,8 +2,9 @@
 // Guarantee: an id is given back exactly as it came. An id without a canonical UUID is kept whole, as a shape of its own.
 import { hashWords as digestWords, sha256 } from './sha256.ts'
 
-/** Words of a UUID. */
+/** Words of a UUID, and characters of its text. */
 export const uuidWords = 4
+const uuidLength = 36
 
 const uuidPattern = /[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}/
 
@@ -82,7 +83,7 @@ export class IdShapes {
   /** Octets that `write` writes. */
   length(number: number): number {
     const shape = this.shapes[number]
-    return shape === undefined ? 0 : shape.prefix.length + shape.suffix.length + (shape.hasUuid ? 36 : 0)
+    return shape === undefined ? 0 : shape.prefix.length + shape.suffix.length + (shape.hasUuid ? uuidLength : 0)
   }
 
   private add(key: string, { prefix, suffix, hasUuid }: CutId): number {
@@ -99,15 +100,32 @@ export function uuidOf(id: string, out: Int32Array): void {
   cutId(id, out)
 }
 
+/** Cuts at a UUID at the end, where ids have it, else at the first one anywhere. */
 function cutId(id: string, out: Int32Array): CutId {
-  const found = uuidPattern.exec(id)
-  if (found === null) {
-    hashText(id, out)
-    return { prefix: id, suffix: '', hasUuid: false }
+  const atEnd = id.length - uuidLength
+  if (atEnd >= 0 && readUuid(id, atEnd, out)) return { prefix: id.slice(0, atEnd), suffix: '', hasUuid: true }
+  const at = uuidPattern.exec(id)?.index
+  if (at !== undefined && readUuid(id, at, out))
+    return { prefix: id.slice(0, at), suffix: id.slice(at + uuidLength), hasUuid: true }
+  hashText(id, out)
+  return { prefix: id, suffix: '', hasUuid: false }
+}
+
+/** Reads a lower-case UUID into four words; false: there is none, and `out` is spoilt. */
+function readUuid(text: string, start: number, out: Int32Array): boolean {
+  let digits = 0
+  for (let i = 0; i < uuidLength; i++) {
+    const letter = text.charCodeAt(start + i)
+    if (i === 8 || i === 13 || i === 18 || i === 23) {
+      if (letter !== HYPHEN) return false
+      continue
+    }
+    const isDigit = letter >= 0x30 && letter <= 0x39
+    if (!isDigit && !(letter >= 0x61 && letter <= 0x66)) return false
+    out[digits >>> 3] = ((out[digits >>> 3] ?? 0) << 4) | (isDigit ? letter - 0x30 : letter - 0x57)
+    digits++
   }
-  const digits = found[0].replaceAll('-', '')
-  for (let i = 0; i < uuidWords; i++) out[i] = Number.parseInt(digits.slice(i * 8, i * 8 + 8), 16)
-  return { prefix: id.slice(0, found.index), suffix: id.slice(found.index + 36), hasUuid: true }
+  return true
 }
 
 /** A map key that no two shapes share: lengths tell the prefix from the suffix. */

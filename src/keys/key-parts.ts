@@ -139,7 +139,8 @@ export class KeyParts {
   }
 
   private holdRotation(entry: ApiKeyEntry): number {
-    uuidOf(entry.lineage, this.lineage)
+    if (entry.lineage === entry.id) this.lineage.set(this.uuid)
+    else uuidOf(entry.lineage, this.lineage)
     const isOwn = this.uuid.every((word, i) => word === this.lineage[i])
     if (isOwn && entry.graceEndAt === null) return 0
     return this.rotations.hold(entry.graceEndAt ?? Number.POSITIVE_INFINITY, this.lineage)

@@ -48,7 +48,8 @@ function absorbTail(bytes: Uint8Array, at: number, end: number, bits: number, ou
   compress(out, block)
 }
 
-function wordAt(bytes: Uint8Array, p: number): number {
+/** Four octets as one word, most significant first. */
+export function wordAt(bytes: Uint8Array, p: number): number {
   return ((bytes[p] ?? 0) << 24) | ((bytes[p + 1] ?? 0) << 16) | ((bytes[p + 2] ?? 0) << 8) | (bytes[p + 3] ?? 0)
 }
 
