@@ -24,8 +24,11 @@ export interface Ended<Value> {
 /** What a transaction came to. */
 export interface Settled<Value> {
   readonly value: Value
-  /** The revision that `finish` recorded, with its nonce; revision 0 if it recorded none. */
-  readonly point: RevisionPoint
+  /**
+   * The revision that `finish` recorded, with its nonce; revision 0 if it recorded none. The nonce is null when the
+   * database fell silent right after the commit: then the caller gets its reply, a secret perhaps, without a token.
+   */
+  readonly point: { readonly revision: bigint; readonly nonce: bigint | null }
 }
 
 export interface AdminStore {

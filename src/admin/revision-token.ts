@@ -3,8 +3,9 @@ import type { RevisionPoint } from './admin-store.ts'
 
 const tokenOctets = 16
 
-/** The token of a point. */
-export function revisionTokenOf(point: RevisionPoint): string {
+/** The token of a point; empty without a nonce. */
+export function revisionTokenOf(point: { readonly revision: bigint; readonly nonce: bigint | null }): string {
+  if (point.nonce === null) return ''
   const octets = Buffer.alloc(tokenOctets)
   octets.writeBigInt64BE(point.revision, 0)
   octets.writeBigInt64BE(point.nonce, 8)

@@ -1,20 +1,11 @@
 // Admin's store on PostgreSQL: one transaction a call, the end of a mutation in one statement, the hint after the commit.
 // Guarantee: between the feed record, which takes the head's lock, and the commit there is no further round trip.
 import type pg from 'pg'
-import type {
-  AdminReads,
-  AdminStore,
-  AdminTx,
-  Ended,
-  MutationEnd,
-  RevisionPoint,
-  Settled,
-  StoredReply,
-} from '../admin/admin-store.ts'
+import type { AdminReads, AdminStore, AdminTx, Ended, MutationEnd, Settled, StoredReply } from '../admin/admin-store.ts'
 import type { Micros } from '../core/time.ts'
 import { adminAccessRows } from './admin-access.ts'
 import { adminApiKeyRows } from './admin-api-keys.ts'
-import { AdminStoreFault, faultOf } from './admin-fault.ts'
+import { faultOf } from './admin-fault.ts'
 import { adminOrganizationRows } from './admin-organizations.ts'
 import { adminPropagationRows } from './admin-propagation.ts'
 import { rowsOf } from './admin-query.ts'
@@ -181,17 +172,20 @@ async function lockChain(client: pg.ClientBase, organization: string): Promise<{
   return last ?? { id: 0n, hash: chainStart }
 }
 
-/** Sends the feed's hint and reads the nonce of what was committed. */
-async function announce(pool: pg.Pool, revision: bigint): Promise<RevisionPoint> {
-  try {
-    const found = await pool.query<{ nonce: bigint }>(
-      `SELECT nonce, pg_notify('gatewarden_feed', '') FROM feed_revision WHERE revision = $1`,
-      [revision],
-    )
-    const nonce = found.rows[0]?.nonce
+/** How often the nonce of a committed revision is asked for: its reply may hold a secret that cannot be had again. */
+const announceAttempts = 3
+
+/** Sends the feed's hint and reads the nonce of what was committed. The change stands, so this never fails. */
+async function announce(pool: pg.Pool, revision: bigint): Promise<{ revision: bigint; nonce: bigint | null }> {
+  for (let attempt = 0; attempt < announceAttempts; attempt++) {
+    const found = await pool
+      .query<{ nonce: bigint }>(
+        `SELECT nonce, pg_notify('gatewarden_feed', '') FROM feed_revision WHERE revision = $1`,
+        [revision],
+      )
+      .catch(() => undefined) // a broken connection has left the pool: the next attempt takes another
+    const nonce = found?.rows[0]?.nonce
     if (nonce !== undefined) return { revision, nonce }
-  } catch (cause) {
-    throw new AdminStoreFault('unavailable', cause) // committed, but the token is unknown: a repeated call gets it
   }
-  throw new AdminStoreFault('unavailable', new Error(`revision ${revision} is not there after its commit`))
+  return { revision, nonce: null }
 }

@@ -9,7 +9,8 @@ export class StoreSetupError extends Error {
 /** SQLSTATE of an error that PostgreSQL sent, or undefined for any other value. */
 export function sqlState(error: unknown): string | undefined {
   if (!(error instanceof Error) || !('code' in error) || typeof error.code !== 'string') return undefined
-  return /^[0-9A-Z]{5}$/.test(error.code) ? error.code : undefined
+  // Every SQLSTATE has a digit; EPIPE and its like are five capitals too, and come from the socket.
+  return /^(?=.*\d)[0-9A-Z]{5}$/.test(error.code) ? error.code : undefined
 }
 
 /** Message of anything thrown. */
