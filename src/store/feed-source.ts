@@ -36,7 +36,6 @@ export interface SidecarSelf {
 
 /** Rows of one slice of a load: a few hundred kilobytes, and no long turn of the event loop. */
 const loadSliceRows = 1000
-const rowsOfNothing: readonly (readonly unknown[])[] = []
 
 /** Session settings of the feed connection (freshness.md section 4). */
 export function feedSession(self: SidecarSelf): Session {
@@ -172,12 +171,21 @@ class PostgresFeedConnection implements FeedConnection {
     take: (rows: readonly (readonly unknown[])[]) => void,
   ): Promise<void> {
     await this.client.query(declare, [...values])
-    let rows = rowsOfNothing
-    do {
-      rows = await this.rows(`FETCH ${loadSliceRows} FROM served`, [])
+    let coming = this.slice()
+    for (;;) {
+      const rows = await coming
+      const last = rows.length < loadSliceRows
+      if (!last) coming = this.slice() // the server works on it while this slice is taken
       if (rows.length > 0) take(rows)
-    } while (rows.length === loadSliceRows)
+      if (last) break
+    }
     await this.client.query('CLOSE served')
+  }
+
+  private slice(): Promise<readonly (readonly unknown[])[]> {
+    const rows = this.rows(`FETCH ${loadSliceRows} FROM served`, [])
+    rows.catch(() => undefined) // when the slice before it was refused, nobody awaits this one
+    return rows
   }
 
   private async rows(text: string, values: readonly unknown[]): Promise<readonly (readonly unknown[])[]> {
