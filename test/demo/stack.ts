@@ -1,6 +1,6 @@
 // The demo's machine: the ordinary `gatewarden serve` on an embedded database, a real Envoy with TLS in front, an upstream behind.
 // Everything lives in one directory, listens on loopback or unix sockets, and is stopped by pid.
-import { mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { issueCertificate } from '../support/certificate-authority.ts'
@@ -37,6 +37,8 @@ const readyWithinMs = 60_000
 /** Starts everything; what was started is stopped again if a later part fails. */
 export async function startDemoStack(): Promise<DemoStack> {
   const directory = mkdtempSync(join(tmpdir(), 'gatewarden-demo-'))
+  // PostgreSQL does not run as root; the user it runs as then has to come through.
+  chmodSync(directory, 0o755)
   const started: { stop(): Promise<unknown> }[] = []
   const stop = async () => {
     for (const part of started.reverse()) await part.stop()
@@ -83,19 +85,19 @@ export async function startDemoStack(): Promise<DemoStack> {
   }
 }
 
+/** Waits for readiness or for the end of the process, whichever comes first. */
 async function ready(serve: Running, metricsPort: number): Promise<void> {
-  const ended = serve.exited.then(code => {
-    throw new Error(`gatewarden serve ended with ${code}:\n${serve.output()}`)
+  let ended: number | null | undefined
+  void serve.exited.then(code => {
+    ended = code
   })
-  const answered = until(
+  const probe = { port: metricsPort, method: 'GET', path: '/readyz', host: 'localhost', headers: [] }
+  await until(
     'gatewarden serve is ready',
-    async () =>
-      (await sendRequest({ port: metricsPort, method: 'GET', path: '/readyz', host: 'localhost', headers: [] }))
-        .status === 200,
+    async () => ended !== undefined || (await sendRequest(probe)).status === 200,
     readyWithinMs,
   )
-  ended.catch(() => undefined)
-  await Promise.race([answered, ended])
+  if (ended !== undefined) throw new Error(`gatewarden serve ended with ${ended}:\n${serve.output()}`)
 }
 
 interface Edge {

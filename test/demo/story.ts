@@ -78,7 +78,7 @@ export const stories: readonly ProductStory[] = [
       },
       {
         step: 'request',
-        says: 'no key',
+        says: 'nothing is presented',
         key: null,
         method: 'GET',
         path: '/customer/open/v1/customers',
@@ -246,7 +246,7 @@ export const stories: readonly ProductStory[] = [
         path: '/developers/api_keys',
         status: 403,
       },
-      { step: 'request', says: 'no key', key: null, method: 'GET', path: '/products', status: 401 },
+      { step: 'request', says: 'nothing is presented', key: null, method: 'GET', path: '/products', status: 401 },
       {
         step: 'request',
         says: 'a path with a parameter that hides a segment',

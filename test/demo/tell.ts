@@ -92,7 +92,7 @@ async function request(
 ): Promise<readonly string[]> {
   const secret = step.secret ?? (step.key === null ? undefined : known(keys, step.key).secret)
   const presented = step.secret !== undefined ? step.secret : step.key === null ? 'no key' : `key ${step.key}`
-  print(`  ${step.method} ${step.path}   ${faint(`${presented}: ${step.says}`)}`)
+  print(`  ${step.method} ${step.path}   ${faint(`(${presented}) ${step.says}`)}`)
   const answer = await stack.request(
     story.host,
     step.method,
