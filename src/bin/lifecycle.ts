@@ -2,10 +2,11 @@
 // SIGTERM drains with notice, SIGINT without; a second signal or 15 s ends the process at once with exit 1.
 import { type ExitCode, exitFailed, exitOk } from '../cli/command.ts'
 import type { Log } from '../observe/log.ts'
+import type { DrainTimes } from '../rpc/drain.ts'
 
 /** A part that answers and can be drained. */
 export interface Part {
-  drain(times: { readonly noticeMs: number; readonly deadlineMs: number }): Promise<void>
+  drain(times: DrainTimes): Promise<void>
 }
 
 /** At least one health interval of Envoy: time to look elsewhere before connections close. */
@@ -14,6 +15,9 @@ const noticeMs = 5000
 const drainDeadlineMs = 2000
 /** A drain that takes longer than this is stuck (faults.md section 5). */
 const giveUpMs = 15_000
+
+/** Times of an end that nobody waits for: a start that failed. */
+export const closeTimes: DrainTimes = { noticeMs: 0, deadlineMs: 500 }
 
 /** What ends a process beside signals. */
 export interface Ending {
@@ -44,11 +48,10 @@ export function awaitEnding(log: Log, hardExit: (code: ExitCode) => void): Endin
   return { fail, wanted }
 }
 
-/** Waits for the end and drains. `close` runs after all parts have ended, in order. */
+/** Waits for the end and drains all parts together. What they stand on is closed by whoever opened it. */
 export async function runUntilEnded(
   ending: Ending,
   parts: readonly Part[],
-  close: readonly (() => Promise<void>)[],
   log: Log,
   hardExit: (code: ExitCode) => void,
 ): Promise<ExitCode> {
@@ -58,11 +61,9 @@ export async function runUntilEnded(
     log.error('the drain took too long')
     hardExit(exitFailed)
   }, giveUpMs)
-  timer.unref()
+  timer.unref() // not cleared: it also covers the closing of what the parts stood on
   const times = { noticeMs: signal === 'SIGTERM' ? noticeMs : 0, deadlineMs: drainDeadlineMs }
   await Promise.all(parts.map(part => part.drain(times)))
-  for (const step of close) await step()
-  clearTimeout(timer)
-  log.info('ended', { signal })
+  log.info('drained', { signal })
   return signal === 'failure' ? exitFailed : exitOk
 }

@@ -10,7 +10,7 @@ import { runUntilEnded } from './lifecycle.ts'
 import { migrateWhenReachable, type OpenedDatabase, openDatabase, refuseNewerSchema } from './open-database.ts'
 import { type Frame, runFramed, startMetrics } from './process-frame.ts'
 import { keyPrefixes, openProfiles, type Profiles } from './profiles.ts'
-import { type RunningAdmin, startAdmin } from './run-admin.ts'
+import { startAdmin } from './run-admin.ts'
 import { type RunningCheck, startCheck } from './run-check.ts'
 import { adminKeyText, servingText } from './serve-text.ts'
 import { StartError } from './start-error.ts'
@@ -33,72 +33,65 @@ export function roleHandlers(version: string): RoleHandlers {
 
 async function serve(frame: Frame, io: Io): Promise<ExitCode> {
   const { config, log } = frame
-  prepareDataDir(config)
-  const profiles = await openFor(frame)
-  const opened = await openDatabase(config, { exclusive: true, log, onFailure: frame.ending.fail })
-  const closing = [() => profiles.close(), () => opened.close()]
-  return closeOnThrow(closing, async () => {
+  return closing(async close => {
+    const profiles = close(await openFor(frame))
+    prepareDataDir(config)
+    const opened = close(await openDatabase(config, { exclusive: true, log, onFailure: frame.ending.fail }))
     const peppers = openPeppers(config, true)
     await migrateWhenReachable(opened.database, log)
-    const running = await startAdmin(config, { ...adminPorts(frame, opened, peppers, profiles) })
+    const running = close(await startAdmin(config, adminPorts(frame, opened, peppers, profiles)))
     const secret = await makeOwnAdminKey(running.access, Date.now())
     if (secret !== undefined) keepOrPrint(frame, io, secret)
-    const serving = await startCheck(config, { ...checkPorts(frame, opened, peppers, profiles), loadJitterMs: 0 })
-    const ready = () => serving.ready() && running.ready()
-    const http = await observed(frame, [running, serving], ready)
+    const serving = close(
+      await startCheck(config, { ...checkPorts(frame, opened, peppers, profiles), loadJitterMs: 0 }),
+    )
+    const http = close(await observed(frame, profiles, [serving], () => serving.ready() && running.ready()))
     await settled(serving, frame)
     const ports = { check: serving.addresses, admin: running.address, metrics: http.address }
     io.out(servingText(frame, profiles, ports))
     if (secret !== undefined) io.out(adminKeyText(secret, adminKeyFile(config)))
-    else if (!existsSync(adminKeyFile(config))) {
-      io.err(
-        'There is an admin key already, but not in this data directory; `gatewarden bootstrap --break-glass` makes another.\n',
-      )
-    }
+    else if (!existsSync(adminKeyFile(config))) io.err(lostKeyText)
     log.info('serving', { ...ports, version: frame.version })
-    return runUntilEnded(frame.ending, [serving, running], [() => http.close(), ...closing], log, frame.hardExit)
+    return runUntilEnded(frame.ending, [serving, running], log, frame.hardExit)
   })
 }
 
 async function check(frame: Frame): Promise<ExitCode> {
   const { config, log } = frame
-  const profiles = await openFor(frame)
-  const peppers = openPeppers(config, false)
-  const opened = await openDatabase(config, { exclusive: false, log, onFailure: frame.ending.fail })
-  const closing = [() => profiles.close(), () => opened.close()]
-  return closeOnThrow(closing, async () => {
+  return closing(async close => {
+    const profiles = close(await openFor(frame))
+    const peppers = openPeppers(config, false)
+    const opened = close(await openDatabase(config, { exclusive: false, log, onFailure: frame.ending.fail }))
     await refuseNewerSchema(opened.database, log)
-    const running = await startCheck(config, checkPorts(frame, opened, peppers, profiles))
-    const http = await observed(frame, [running], running.ready)
+    const running = close(await startCheck(config, checkPorts(frame, opened, peppers, profiles)))
+    const http = close(await observed(frame, profiles, [running], running.ready))
     log.info('listening', { check: running.addresses, metrics: http.address, version: frame.version })
-    return runUntilEnded(frame.ending, [running], [() => http.close(), ...closing], log, frame.hardExit)
+    return runUntilEnded(frame.ending, [running], log, frame.hardExit)
   })
 }
 
 async function admin(frame: Frame, _io: Io, invocation: Invocation): Promise<ExitCode> {
   const { config, log } = frame
-  const profiles = await openFor(frame)
-  const peppers = openPeppers(config, false)
-  const opened = await openDatabase(config, { exclusive: false, log, onFailure: frame.ending.fail })
-  const closing = [() => profiles.close(), () => opened.close()]
-  return closeOnThrow(closing, async () => {
+  return closing(async close => {
+    const profiles = close(await openFor(frame))
+    const peppers = openPeppers(config, false)
+    const opened = close(await openDatabase(config, { exclusive: false, log, onFailure: frame.ending.fail }))
     if (invocation.flag('migrate')) logMigrations(frame, await migrateWhenReachable(opened.database, log))
     else await refuseNewerSchema(opened.database, log)
-    const running = await startAdmin(config, adminPorts(frame, opened, peppers, profiles))
-    const http = await observed(frame, [running], running.ready)
+    const running = close(await startAdmin(config, adminPorts(frame, opened, peppers, profiles)))
+    const http = close(await observed(frame, profiles, [], running.ready))
     log.info('listening', { admin: running.address, metrics: http.address, version: frame.version })
-    return runUntilEnded(frame.ending, [running], [() => http.close(), ...closing], log, frame.hardExit)
+    return runUntilEnded(frame.ending, [running], log, frame.hardExit)
   })
 }
 
 async function migrateOnly(frame: Frame, io: Io): Promise<ExitCode> {
   const { config, log } = frame
   if (config.database.url === null) prepareDataDir(config)
-  const opened = await openDatabase(config, { exclusive: false, log, onFailure: frame.ending.fail })
-  return closeOnThrow([() => opened.close()], async () => {
+  return closing(async close => {
+    const opened = close(await openDatabase(config, { exclusive: false, log, onFailure: frame.ending.fail }))
     const applied = await migrateWhenReachable(opened.database, log)
     io.out(applied.length === 0 ? 'The schema is up to date.\n' : `Applied ${applied.join(', ')}.\n`)
-    await opened.close()
     return exitOk
   })
 }
@@ -111,15 +104,17 @@ async function bootstrap(frame: Frame, io: Io, invocation: Invocation): Promise<
       'admin.pepper is not set, and the data directory has none; name the pepper that the admin service uses.',
     )
   }
-  const opened = await openDatabase(config, { exclusive: false, log, onFailure: frame.ending.fail })
-  return closeOnThrow([() => opened.close()], async () => {
+  return closing(async close => {
+    const opened = close(await openDatabase(config, { exclusive: false, log, onFailure: frame.ending.fail }))
     const token = await makeBootstrapToken(opened.database, adminPepper, invocation.flag('break-glass'))
     io.out(`${token}\n`)
     io.err('Good for 15 minutes and one use: gatewarden bootstrap complete TOKEN --save admin.key\n')
-    await opened.close()
     return exitOk
   })
 }
+
+const lostKeyText =
+  'There is an admin key already, but not in this data directory; `gatewarden bootstrap --break-glass` makes another.\n'
 
 async function openFor({ config, log }: Frame): Promise<Profiles> {
   const profiles = await openProfiles(config, createNames(), log)
@@ -155,8 +150,9 @@ function adminPorts(
   return { database, peppers: apiKeys, adminPepper, profiles, log, mono: systemClock.mono, wall: systemClock.wall }
 }
 
-function observed(frame: Frame, parts: readonly (RunningAdmin | RunningCheck)[], ready: () => boolean) {
-  for (const part of parts) part.observe(frame.metrics)
+function observed(frame: Frame, profiles: Profiles, checks: readonly RunningCheck[], ready: () => boolean) {
+  for (const each of checks) each.observe(frame.metrics)
+  frame.metrics.read('gatewarden_config_reload_failed', () => (profiles.status().some(({ failed }) => failed) ? 1 : 0))
   return startMetrics(frame, ready)
 }
 
@@ -190,14 +186,22 @@ async function settled(serving: RunningCheck, { log }: Frame): Promise<void> {
   }
 }
 
-async function closeOnThrow<Result>(
-  closing: readonly (() => Promise<void>)[],
-  work: () => Promise<Result>,
+interface Closable {
+  close(): Promise<void>
+}
+
+/** Runs `work`; whatever it passed to `close` is closed afterwards, in the opposite order, however it ended. */
+async function closing<Result>(
+  work: (close: <Opened extends Closable>(opened: Opened) => Opened) => Promise<Result>,
 ): Promise<Result> {
+  const opened: Closable[] = []
   try {
-    return await work()
-  } catch (error) {
-    await Promise.allSettled(closing.map(close => close()))
-    throw error
+    return await work(each => {
+      opened.push(each)
+      return each
+    })
+  } finally {
+    // One that cannot close must not keep the next from closing; its own log says why.
+    for (const each of opened.reverse()) await each.close().catch(() => undefined)
   }
 }

@@ -17,6 +17,7 @@ import { LimitBuckets } from '../keys/limit-buckets.ts'
 import { DecisionCounts } from '../observe/decision-counts.ts'
 import type { Log } from '../observe/log.ts'
 import type { Metrics } from '../observe/metrics.ts'
+import type { DrainTimes } from '../rpc/drain.ts'
 import { createHealth } from '../rpc/health.ts'
 import type { Database } from '../store/connection.ts'
 import { createFeedSource } from '../store/feed-source.ts'
@@ -25,6 +26,7 @@ import type { UnaryServer } from '../transport/unary-server.ts'
 import { checkListeners } from './check-listeners.ts'
 import { showCheckMetrics } from './check-metrics.ts'
 import { watchFeed } from './feed-watch.ts'
+import { closeTimes } from './lifecycle.ts'
 import { type Profiles, served } from './profiles.ts'
 import { StartError } from './start-error.ts'
 
@@ -46,14 +48,6 @@ export interface CheckPorts {
   readonly loadJitterMs?: number
 }
 
-/** Times of a drain in milliseconds (faults.md section 5). */
-export interface CheckDrain {
-  /** Between NOT_SERVING and GOAWAY. */
-  readonly noticeMs: number
-  /** From GOAWAY until connections are cut. */
-  readonly deadlineMs: number
-}
-
 export interface RunningCheck {
   /** Bound addresses, with real ports. */
   readonly addresses: readonly string[]
@@ -62,7 +56,9 @@ export interface RunningCheck {
   /** Shows this role's metrics. */
   observe(metrics: Metrics): void
   /** Stops answering in the orderly way; resolves when everything of the role has ended. */
-  drain(times: CheckDrain): Promise<void>
+  drain(times: DrainTimes): Promise<void>
+  /** Ends without notice; does nothing after a drain. */
+  close(): Promise<void>
 }
 
 const authorizationService = 'envoy.service.auth.v3.Authorization'
@@ -84,7 +80,7 @@ export async function startCheck(config: Config, ports: CheckPorts): Promise<Run
   const limits = new LimitBuckets(table)
   const decisions = new DecisionCounts(ALLOW)
   const health = createHealth([authorizationService])
-  let isDraining = false
+  let ended: Promise<void> | undefined
   const feedWatch = watchFeed(log, () => {
     for (const [name, live] of feed.liveSidecars()) {
       const number = names.profiles.find(name)
@@ -122,28 +118,38 @@ export async function startCheck(config: Config, ports: CheckPorts): Promise<Run
   const servers: UnaryServer[] = []
   for (const { listen, credentials } of checkListeners(config)) {
     const options = { listen, services: [service], register: health.addTo }
-    servers.push(await startGrpcJsServer(credentials === undefined ? options : { ...options, credentials }))
+    try {
+      servers.push(await startGrpcJsServer(credentials === undefined ? options : { ...options, credentials }))
+    } catch (error) {
+      for (const server of servers) await server.drain(0)
+      throw error
+    }
   }
   feed.start()
   const stopStallWatch = watchStalls(clock, () => {
-    if (isDraining) return
+    if (ended !== undefined) return
     health.set('', 'NOT_SERVING')
     log.warn('the event loop stood still')
     ports.timers.after(stallPollMs, () => health.set('', feed.ready() ? 'SERVING' : 'NOT_SERVING'))
   })
+  const end = async (times: DrainTimes) => {
+    health.startDraining()
+    await new Promise(resolve => setTimeout(resolve, times.noticeMs))
+    health.endWatches()
+    await Promise.all(servers.map(server => server.drain(times.deadlineMs)))
+    stopStallWatch()
+    await feed.stop()
+  }
+  const drainOnce = (times: DrainTimes) => {
+    ended ??= end(times)
+    return ended
+  }
   return {
     addresses: servers.flatMap(server => server.addresses),
-    ready: () => feed.ready() && !isDraining,
+    ready: () => feed.ready() && ended === undefined,
     observe: metrics => showCheckMetrics(metrics, { names, feed, table, limits, decisions, counts: feedWatch.counts }),
-    drain: async times => {
-      isDraining = true
-      health.startDraining()
-      await new Promise(resolve => setTimeout(resolve, times.noticeMs))
-      health.endWatches()
-      await Promise.all(servers.map(server => server.drain(times.deadlineMs)))
-      stopStallWatch()
-      await feed.stop()
-    },
+    drain: drainOnce,
+    close: () => drainOnce(closeTimes),
   }
 }
 

@@ -16,38 +16,40 @@ export class StartError extends Error {
 
 /** The same for what the rooms throw; anything that nobody foresaw passes unchanged. */
 export function toStartError(error: unknown): unknown {
-  if (error instanceof StartError) return error
-  if (error instanceof StoreSetupError) return new StartError(error.message, exitFailed, { cause: error })
-  if (error instanceof ListenError) return new StartError(listenSentence(error), exitFailed, { cause: error })
-  const code = error instanceof Error && 'code' in error ? String(error.code) : ''
-  const message = error instanceof Error ? error.message : ''
-  const sentence = systemSentence(code, message)
+  if (error instanceof StartError || !(error instanceof Error)) return error
+  const sentence = sentenceOf(error)
   return sentence === undefined ? error : new StartError(sentence, exitFailed, { cause: error })
 }
 
-function listenSentence(error: ListenError): string {
+const takenMend = 'the port is taken; stop the other process, or set another address.'
+const listenForm = /^cannot listen on (unix:\S+?|\S+?)(?=: )/
+
+function sentenceOf(error: Error): string | undefined {
   const { message } = error
-  if (/EADDRINUSE|address already in use|No address added/i.test(message)) {
-    return `${message.split(':')[0] === 'cannot listen on unix' ? message : firstClause(message)}: the port is taken; stop the other process, or set another address.`
-  }
-  return `${message}.`.replace(/\.\.$/, '.')
+  if (error instanceof StoreSetupError) return message
+  const listening = listenForm.exec(message)
+  if (listening !== null && /EADDRINUSE/.test(message)) return `${listening[0]}: ${takenMend}`
+  if (error instanceof ListenError || listening !== null) return withStop(message)
+  if (/another process listens on|is no socket/.test(message)) return withStop(message)
+  return systemSentence('code' in error ? String(error.code) : '', message)
 }
 
-function firstClause(message: string): string {
-  return /^cannot listen on \S+(?=:)/.exec(message)?.[0] ?? message
+function withStop(message: string): string {
+  return message.endsWith('.') ? message : `${message}.`
 }
 
 /** Sentences for errors of the operating system that a person can mend. */
 function systemSentence(code: string, message: string): string | undefined {
   switch (code) {
     case 'EADDRINUSE':
-      return `${message.replace(/^.*?EADDRINUSE: /, '')}: the port is taken; stop the other process, or set another address.`
+      return `cannot listen on ${message.replace(/^.*address already in use:? /, '')}: ${takenMend}`
     case 'EACCES':
     case 'EPERM':
       return `${message}: this user may not; start as another user, or set another path or port.`
     case 'ENOSPC':
     case 'EDQUOT':
     case 'EFBIG':
+    case '53100':
       return `the disk is full (${message}); free some space, then start again. Nothing that was acknowledged is lost.`
     case 'EROFS':
       return `${message}: the file system is read-only; set another data_dir.`

@@ -1,0 +1,231 @@
+// The built command as a person starts it: `serve` needs nothing, keeps what it made, ends in order, and says in one sentence
+// why it cannot start. Everything listens on unix sockets of a directory of its own.
+import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { request } from 'node:http'
+import { createServer } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { credentials } from '@grpc/grpc-js'
+import pg from 'pg'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import {
+  AuthorizationClient,
+  CheckRequest,
+  type CheckResponse,
+} from '../../src/gen/envoy/service/auth/v3/external_auth.ts'
+import { type Finished, type Running, runGatewarden, startGatewarden } from '../support/gatewarden-process.ts'
+import { repositoryFile } from '../support/repository-file.ts'
+import { until } from '../support/until.ts'
+
+const startWithinMs = 40_000
+
+let directory = ''
+const running: Running[] = []
+beforeEach(() => {
+  directory = mkdtempSync(join(tmpdir(), 'gwb-'))
+  // As root the embedded database runs as another user, who must be able to get here.
+  chmodSync(directory, 0o755)
+})
+afterEach(async () => {
+  for (const each of running.splice(0)) await each.stop('SIGINT')
+  rmSync(directory, { recursive: true, force: true })
+})
+
+function environment(more: Readonly<Record<string, string>> = {}): Record<string, string> {
+  return {
+    GATEWARDEN_DATA_DIR: join(directory, 'd'),
+    GATEWARDEN_CHECK_LISTEN: `unix:${directory}/check.sock`,
+    GATEWARDEN_ADMIN_LISTEN: `unix:${directory}/admin.sock`,
+    GATEWARDEN_METRICS_LISTEN: `unix:${directory}/metrics.sock`,
+    GATEWARDEN_CLI_SERVER: `unix:${directory}/admin.sock`,
+    GATEWARDEN_PROFILES_DIR: repositoryFile('profiles'),
+    ...more,
+  }
+}
+
+async function serve(): Promise<Running> {
+  const started = startGatewarden(['serve'], environment(), directory)
+  running.push(started)
+  const ended = { value: false }
+  void started.exited.then(() => {
+    ended.value = true
+  })
+  await until(
+    'serve says that it serves',
+    () => ended.value || started.output().includes('gatewarden keys create'),
+    startWithinMs,
+  )
+  if (ended.value) throw new Error(started.output())
+  return started
+}
+
+const run = (...args: string[]): Promise<Finished> => runGatewarden(args, environment(), directory)
+
+async function json(...args: string[]): Promise<Record<string, unknown>> {
+  const { stdout, stderr, code } = await run(...args, '--json')
+  if (code !== 0) throw new Error(stderr)
+  return JSON.parse(stdout) as Record<string, unknown>
+}
+
+function check(secret: string): Promise<CheckResponse> {
+  const client = new AuthorizationClient(`unix:${directory}/check.sock`, credentials.createInsecure())
+  const http = {
+    method: 'GET',
+    path: '/customer/open/v1/customers',
+    host: 'api.bitbybit.studio',
+    headers: new Map([['x-api-key', secret]]),
+  }
+  return new Promise((resolve, reject) => {
+    client.check(CheckRequest.create({ attributes: { request: { http } } }), (error, reply) => {
+      client.close()
+      if (error === null) resolve(reply)
+      else reject(error)
+    })
+  })
+}
+
+function http(path: string): Promise<string> {
+  return new Promise((resolve, reject) => {
+    const call = request({ socketPath: join(directory, 'metrics.sock'), path, agent: false }, response => {
+      let text = `${response.statusCode} `
+      response.on('data', chunk => {
+        text += String(chunk)
+      })
+      response.on('end', () => resolve(text))
+    })
+    call.once('error', reject)
+    call.end()
+  })
+}
+
+describe('serve', () => {
+  it('from nothing to an allowed check, through a restart, to the end', async () => {
+    const first = await serve()
+    const keyFile = join(directory, 'd/admin.key')
+    const adminKey = readFileSync(keyFile, 'utf8').trim()
+    expect(statSync(keyFile).mode & 0o777).toBe(0o600)
+    expect(first.output().split(adminKey).length).toBe(2)
+    expect(await http('/readyz')).toBe('200 ready\n')
+
+    const { organization } = await json('orgs', 'create', '--profile', 'bitbybit', '--name', 'Example')
+    const { name } = organization as { name: string }
+    const made = await json('keys', 'create', name, '--name', 'reader', '--scope', 'customers:READ', '--wait')
+    const secret = String(made['secret'])
+    const allowed = await check(secret)
+    expect(allowed.status?.code ?? 0).toBe(0)
+    expect(allowed.httpResponse?.$case).toBe('okResponse')
+    const denied = await check('bbb_live_ffffffffffff')
+    expect(denied.status?.code).toBeGreaterThan(0)
+
+    const page = await http('/metrics')
+    expect(page).toContain('gatewarden_decisions_total{profile="bitbybit",reason="allow"} 1')
+    expect(page).toContain('gatewarden_decisions_total{profile="bitbybit",reason="credential_unknown"} 1')
+    expect(page).toContain('gatewarden_table_keys 1')
+    expect(page).toMatch(/gatewarden_confirm_age_seconds 0?\.?\d/)
+    expect(page + first.output()).not.toContain(secret)
+
+    const second = await run('serve')
+    expect(second.stderr).toContain(`gatewarden serve: The process ${first.pid} already serves the data directory`)
+    expect(second.code).toBe(1)
+    expect((await check(secret)).httpResponse?.$case).toBe('okResponse')
+
+    expect(await first.stop('SIGINT')).toBe(0)
+    running.splice(0)
+    const again = await serve()
+    expect(again.output()).not.toContain(adminKey)
+    expect((await check(secret)).httpResponse?.$case).toBe('okResponse')
+
+    const key = (made['apiKey'] as { name: string }).name
+    const { stdout } = await run('keys', 'revoke', key, '--reason', 'leaked', '--wait')
+    expect(stdout).toContain('revoked')
+    expect((await check(secret)).httpResponse?.$case).toBe('deniedResponse')
+
+    const before = Date.now()
+    const stopping = again.stop('SIGTERM')
+    await until('it says that it is not ready', async () => (await http('/readyz')).startsWith('503'))
+    expect((await check(secret)).httpResponse?.$case).toBe('deniedResponse')
+    expect(await stopping).toBe(0)
+    expect(Date.now() - before).toBeGreaterThan(4500)
+    running.splice(0)
+    expect(existsSync(join(directory, 'd/postgres/data/postmaster.pid'))).toBe(false)
+  }, 120_000)
+})
+
+describe('a start that cannot go on', () => {
+  it('names a database that is newer than the build', async () => {
+    await serve()
+    const socket = join(directory, 'd/postgres')
+    const client = new pg.Client({ host: socket, user: 'postgres', database: 'postgres' })
+    await client.connect()
+    await client.query(
+      `INSERT INTO gatewarden.schema_migrations (version, name, checksum)
+       SELECT n, 'later_' || n, sha256('x') FROM generate_series((SELECT max(version) + 1 FROM gatewarden.schema_migrations), (SELECT max(version) + 2 FROM gatewarden.schema_migrations)) n`,
+    )
+    await client.end()
+    for (const each of running.splice(0)) expect(await each.stop('SIGINT')).toBe(0)
+    const { code, stderr } = await run('serve')
+    expect(stderr).toContain('run a newer gatewarden')
+    expect(sentences(stderr)).toBe(1)
+    expect(code).toBe(1)
+  }, 120_000)
+
+  it('names a port that is taken', async () => {
+    const blocker = createServer()
+    await new Promise<void>(resolve => blocker.listen(0, '127.0.0.1', resolve))
+    const address = blocker.address()
+    const port = typeof address === 'object' && address !== null ? address.port : 0
+    try {
+      for (const name of ['GATEWARDEN_CHECK_LISTEN', 'GATEWARDEN_ADMIN_LISTEN', 'GATEWARDEN_METRICS_LISTEN']) {
+        const { code, stderr } = await runGatewarden(['serve'], environment({ [name]: `127.0.0.1:${port}` }), directory)
+        expect(stderr).toContain(`127.0.0.1:${port}`)
+        expect(stderr).toContain('the port is taken')
+        expect(sentences(stderr)).toBe(1)
+        expect(code).toBe(1)
+      }
+    } finally {
+      await new Promise(resolve => blocker.close(resolve))
+    }
+  }, 120_000)
+
+  it('lists every fault of settings and profiles and starts nothing', async () => {
+    const settings = await runGatewarden(
+      ['serve'],
+      environment({ GATEWARDEN_LOG_LEVEL: 'loud', GATEWARDEN_NOPE: '1' }),
+      directory,
+    )
+    expect(settings.stderr).toContain('configuration: 2 faults')
+    expect(settings.code).toBe(78)
+    const profiles = join(directory, 'profiles')
+    const text = readFileSync(repositoryFile('profiles/bitbybit.yaml'), 'utf8')
+    mkdirSync(profiles)
+    writeFileSync(join(profiles, 'bitbybit.yaml'), text.replace('checks:', 'chekcs:'))
+    const bad = await runGatewarden(['serve'], environment({ GATEWARDEN_PROFILES_DIR: profiles }), directory)
+    expect(bad.stderr).toContain('bitbybit.yaml:')
+    expect(bad.stderr).toContain('unknown_field')
+    expect(bad.code).toBe(78)
+    expect(existsSync(join(directory, 'd'))).toBe(false)
+  }, 60_000)
+
+  it('refuses a pepper that others may read', async () => {
+    writeFileSync(join(directory, 'p1'), 'ab'.repeat(32), { mode: 0o640 })
+    const { code, stderr } = await runGatewarden(
+      ['serve', '--check-config'],
+      environment({ GATEWARDEN_PEPPERS: 'p1=p1' }),
+      directory,
+    )
+    expect(stderr).toContain('mode 0640, readable by others')
+    expect(code).toBe(78)
+  }, 60_000)
+
+  it('says that a sound configuration is sound', async () => {
+    const { code, stdout } = await run('serve', '--check-config')
+    expect(stdout).toBe('The configuration of serve is sound; profiles: billoget, bitbybit, bitgpt.\n')
+    expect(code).toBe(0)
+    expect(existsSync(join(directory, 'd'))).toBe(false)
+  }, 60_000)
+})
+
+/** Lines for people: the log's lines are JSON. */
+function sentences(stderr: string): number {
+  return stderr.split('\n').filter(line => line !== '' && !line.startsWith('{')).length
+}
