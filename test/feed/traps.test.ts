@@ -1,7 +1,7 @@
 // The traps of freshness.md section 13 that concern the reader, each as a named test on the shipped modules.
 import { describe, expect, it } from 'vitest'
 import { microsFromUnixMs } from '../../src/core/time.ts'
-import { LEASE_MS, PAGE_REVISIONS, SUSPEND_JUMP_MS, THROWS_MAX } from '../../src/feed/constants.ts'
+import { APPLY_SLICE_CHANGES, LEASE_MS, PAGE_REVISIONS, SUSPEND_JUMP_MS, THROWS_MAX } from '../../src/feed/constants.ts'
 import { digestOf, keyRow, organizationRow, unixMicros } from './support/rows.ts'
 import { ScriptedServer } from './support/scripted-server.ts'
 import { Sidecar } from './support/sidecar.ts'
@@ -244,6 +244,19 @@ describe('changes', () => {
     expect(sidecar.count('unknown_kind')).toBe(1)
   })
 
+  it('of an unknown kind do not outlive the history they were in', async () => {
+    const sidecar = await sidecarWithKey()
+    const other = sidecar.server.fork('00000002')
+    sidecar.server.record([{ kind: 7 }])
+    await sidecar.time.until(() => sidecar.count('unknown_kind') === 1)
+    sidecar.commit(KEY, 2, other)
+    sidecar.server.isolated = true
+    sidecar.source.server = other
+    await sidecar.time.advance(10_000)
+    expect(sidecar.reloads()).toEqual(['boot', 'history'])
+    expect(sidecar.feed.fresh()).toBe(true)
+  })
+
   it('that do not say of what are repaired by a reload', async () => {
     const sidecar = await sidecarWithKey()
     sidecar.server.record([{ kind: 1 }])
@@ -358,6 +371,42 @@ describe('clocks', () => {
       expect(sidecar.readiness).toEqual([true])
       expect(sidecar.violations).toEqual([])
     }
+  })
+
+  it('a suspend in the middle of a page voids the rest of it', async () => {
+    const sidecar = await sidecarWithKey()
+    const many = Array.from({ length: 2 * APPLY_SLICE_CHANGES }, (_, i) => 100 + i)
+    sidecar.server.commitApiKeys(many.map(n => [digestOf(n), keyRow(n)]))
+    let confirms = 0
+    sidecar.time.onTurn = () => {
+      sidecar.time.onTurn = () => undefined
+      confirms = sidecar.count('confirmed')
+      sidecar.source.lost.beat = 'out'
+      sidecar.time.suspend(20_000)
+    }
+    await sidecar.time.advance(5_000)
+    expect(sidecar.count('suspend')).toBe(1)
+    expect(sidecar.table.keys.size).toBe(1 + APPLY_SLICE_CHANGES)
+    expect(sidecar.count('confirmed')).toBe(confirms)
+    sidecar.source.lost.beat = null
+    await sidecar.time.advance(3_000)
+    expect(sidecar.table.keys.size).toBe(1 + many.length)
+    expect(sidecar.feed.fresh()).toBe(true)
+  })
+
+  it('another server with another clock is followed at once, without doubt and without a reload', async () => {
+    const sidecar = await sidecarWithKey()
+    await sidecar.time.advance(2_000)
+    const promoted = sidecar.server.fork('00000002')
+    promoted.clockShift = 90_000
+    sidecar.server.isolated = true
+    sidecar.source.server = promoted
+    await sidecar.time.until(() => sidecar.count('timeline') === 1)
+    await sidecar.time.advance(10)
+    const truth = microsFromUnixMs(VirtualTime.START_UNIX_MS + sidecar.time.now() + 90_000)
+    expect(Math.abs(sidecar.feed.dbNow() - truth)).toBeLessThan(1_000_000)
+    expect(sidecar.reloads()).toEqual(['boot'])
+    expect(sidecar.feed.fresh()).toBe(true)
   })
 
   it('a stop of the process (SIGSTOP) ends the lease by the monotonic clock', async () => {
