@@ -171,8 +171,9 @@ export function readAllowlist(
   violations: Violations,
 ): { readonly entries: readonly CoreEntry[]; readonly warnings: readonly Warning[] } {
   const verdict = judgeAllowlist(given, profile.management.ipRules)
-  for (const { index, field: member, reason, message } of verdict.violations) {
+  for (const { index, field: member, reason, message, suggestion } of verdict.violations) {
     violations.add(reason === 'TOO_MANY_ENTRIES' ? field : `${field}[${index}].${member}`, reason, message)
+    if (suggestion !== '') violations.suggest(suggestion)
   }
   const warnings = verdict.warnings.map(({ index, reason, message }) => ({
     code: reason,

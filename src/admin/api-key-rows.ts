@@ -60,6 +60,8 @@ export interface ApiKeyRows {
   lockLineage(organization: string, lineage: string): Promise<readonly ApiKeyRow[]>
   /** Inserts a row. A conflict leaves the transaction usable. */
   insert(row: NewApiKey): Promise<InsertConflict | undefined>
+  /** Inserts rows with new ids, at most 1000, in one statement. @returns the ids of those whose digest was not known */
+  insertAll(rows: readonly NewApiKey[]): Promise<ReadonlySet<string>>
   /** Writes the mutable columns if the row still has `row.version`, which goes up by one. False: it has another. */
   update(row: ApiKeyWrite): Promise<boolean>
   /** Which of the digests are known, as live rows or tombstones, as lower-case hex. */

@@ -21,6 +21,7 @@ import {
   requirePropagatedPepper,
   requireQuota,
 } from './api-key-context.ts'
+import type { NewApiKey } from './api-key-rows.ts'
 import type { Caller } from './caller.ts'
 import { canonicalJson } from './canonical-json.ts'
 import { authorise, checkRequestId, claim, finish, guarded, tokenAt } from './command.ts'
@@ -270,24 +271,25 @@ async function writeRows(
   // A dry run writes nothing that the next chunk could find: rows of the stream itself are remembered.
   for (const row of stream.rows.slice(0, total.outcomes.length))
     for (const digest of row.digests) known.add(hex(digest))
-  const outcomes: Outcome[] = []
-  const digests: Buffer[] = []
-  for (const { index, key, digests: all } of chunk) {
-    if (key instanceof RpcError) outcomes.push({ kind: 'failed', row: index, error: key })
-    else if (all.some(digest => known.has(hex(digest)))) outcomes.push(conflict(stream.header, index))
-    else {
-      const id = newKeyId(context, profile, tx)
-      const taken = await tx.apiKeys.insert({ ...key, id, lineage: id })
-      if (taken === 'id') throw new Error('a new id was used before')
-      for (const digest of all) known.add(hex(digest))
-      if (taken === 'digest') outcomes.push(conflict(stream.header, index))
-      else {
-        digests.push(key.digest)
-        outcomes.push({ kind: 'imported', row: index, name: apiKeyName(organization.id, id) })
-      }
-    }
-  }
-  return { outcomes, digests }
+  const fresh: NewApiKey[] = []
+  const judged = chunk.map(({ index, key, digests }): Outcome | NewApiKey => {
+    if (key instanceof RpcError) return { kind: 'failed', row: index, error: key }
+    if (digests.some(digest => known.has(hex(digest)))) return conflict(stream.header, index)
+    for (const digest of digests) known.add(hex(digest))
+    const id = newKeyId(context, profile, tx)
+    const row = { ...key, id, lineage: id }
+    fresh.push(row)
+    return row
+  })
+  const inserted = await tx.apiKeys.insertAll(fresh)
+  const outcomes = judged.map((outcome, at): Outcome => {
+    if ('kind' in outcome) return outcome
+    const index = chunk[at]?.index ?? 0
+    // Not inserted although its digest was unknown a moment ago: another import was faster.
+    if (!inserted.has(outcome.id)) return conflict(stream.header, index)
+    return { kind: 'imported', row: index, name: apiKeyName(organization.id, outcome.id) }
+  })
+  return { outcomes, digests: fresh.filter(row => inserted.has(row.id)).map(row => row.digest) }
 }
 
 function hex(digest: Buffer): string {

@@ -70,6 +70,7 @@ export function adminApiKeyRows(client: pg.ClientBase): ApiKeyRows {
     },
 
     insert: row => insert(client, row),
+    insertAll: rows => insertAll(client, rows),
     update: row => update(client, row),
 
     async knownDigests(digests) {
@@ -102,41 +103,53 @@ async function list(client: pg.ClientBase, query: ApiKeyQuery): Promise<readonly
   return (await rowsOf<Columns>(client, text, parameters.values)).map(toApiKey)
 }
 
+/** Each parameter is an array with one value a row; lists travel as JSON, since arrays of PostgreSQL must be rectangular. */
 const insertStatement = `
 INSERT INTO api_keys (id, organization_id, digest, pepper_id, form, key_hint, display_name, description, environment,
   scope_mode, scopes, allowlist, allowlist_binary, expire_time, rate_limit, rate_window_us, labels, lineage_id,
   rotated_from, creator, create_time, update_time)
-SELECT $1, $2, $3::bytea, $4, $5::smallint, $6, $7, $8, $9, $10::smallint, $11::text[], $12::jsonb, $13::bytea,
-  $14::timestamptz, $15::bigint, $16::bigint, $17::jsonb, $18, $19, $20, $21::timestamptz, $22::timestamptz
-WHERE NOT EXISTS (SELECT FROM digest_tombstones WHERE digest = $3::bytea OR api_key_id = $1)
-ON CONFLICT DO NOTHING`
+SELECT r.id, r.organization, r.digest, r.pepper, r.form, r.hint, r.name, r.description, r.environment, r.mode,
+  ARRAY(SELECT jsonb_array_elements_text(r.scopes)), r.allowlist, r.blocks, r.expire, r.rate_limit, r.rate_window, r.labels,
+  r.lineage, r.rotated_from, r.creator, r.created, r.updated
+FROM unnest($1::text[], $2::text[], $3::bytea[], $4::text[], $5::smallint[], $6::text[], $7::text[], $8::text[],
+  $9::text[], $10::smallint[], $11::jsonb[], $12::jsonb[], $13::bytea[], $14::timestamptz[], $15::bigint[], $16::bigint[],
+  $17::jsonb[], $18::text[], $19::text[], $20::text[], $21::timestamptz[], $22::timestamptz[])
+  AS r(id, organization, digest, pepper, form, hint, name, description, environment, mode, scopes, allowlist, blocks,
+       expire, rate_limit, rate_window, labels, lineage, rotated_from, creator, created, updated)
+WHERE NOT EXISTS (SELECT FROM digest_tombstones t WHERE t.digest = r.digest OR t.api_key_id = r.id)
+ON CONFLICT DO NOTHING
+RETURNING id`
+
+async function insertAll(client: pg.ClientBase, rows: readonly NewApiKey[]): Promise<ReadonlySet<string>> {
+  const inserted = await rowsOf<{ id: string }>(client, insertStatement, [
+    rows.map(row => row.id),
+    rows.map(row => row.organization),
+    rows.map(row => row.digest),
+    rows.map(row => row.pepperId),
+    rows.map(row => (row.form === 'IMPORTED' ? 2 : 1)),
+    rows.map(row => row.keyHint),
+    rows.map(row => row.displayName),
+    rows.map(row => row.description),
+    rows.map(row => row.environment),
+    rows.map(row => (row.scopeMode === 'ALL' ? 2 : 1)),
+    rows.map(row => JSON.stringify(row.scopes)),
+    rows.map(row => allowlistText(row.allowlist)),
+    rows.map(row => allowlistBinary(row.allowlist)),
+    rows.map(row => instant(row.expireAt)),
+    rows.map(row => row.rateLimit?.limit ?? null),
+    rows.map(row => row.rateLimit?.windowMicros ?? null),
+    rows.map(row => labelsText(row.labels)),
+    rows.map(row => row.lineage),
+    rows.map(row => row.rotatedFrom),
+    rows.map(row => row.creator),
+    rows.map(row => instant(row.createAt)),
+    rows.map(row => instant(row.updateAt)),
+  ])
+  return new Set(inserted.map(row => row.id))
+}
 
 async function insert(client: pg.ClientBase, row: NewApiKey): Promise<InsertConflict | undefined> {
-  const inserted = await countOf(client, insertStatement, [
-    row.id,
-    row.organization,
-    row.digest,
-    row.pepperId,
-    row.form === 'IMPORTED' ? 2 : 1,
-    row.keyHint,
-    row.displayName,
-    row.description,
-    row.environment,
-    row.scopeMode === 'ALL' ? 2 : 1,
-    [...row.scopes],
-    allowlistText(row.allowlist),
-    allowlistBinary(row.allowlist),
-    instant(row.expireAt),
-    row.rateLimit?.limit ?? null,
-    row.rateLimit?.windowMicros ?? null,
-    labelsText(row.labels),
-    row.lineage,
-    row.rotatedFrom,
-    row.creator,
-    instant(row.createAt),
-    instant(row.updateAt),
-  ])
-  if (inserted === 1) return undefined
+  if ((await insertAll(client, [row])).size === 1) return undefined
   const known = await rowsOf(
     client,
     'SELECT FROM api_keys WHERE digest = $1 UNION ALL SELECT FROM digest_tombstones WHERE digest = $1',

@@ -158,7 +158,10 @@ test.each(Object.keys(operations))(
       expect(after.audit - before.audit, state).toBe(mutations)
       expect(after.revisions - before.revisions, state).toBe(mutations)
     }
-    await Promise.all(columns.map((state, column) => cell(state, expected[column] ?? '')))
+    const cells = columns.map((state, column) => [state, expected[column] ?? ''] as const)
+    for (const half of [cells.slice(0, 4), cells.slice(4)]) {
+      await Promise.all(half.map(([state, wanted]) => cell(state, wanted)))
+    }
   },
 )
 

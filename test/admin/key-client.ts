@@ -101,7 +101,11 @@ export function useKeyClient(): () => KeyClient {
   beforeAll(async () => {
     const server = createServer()
     const { context, rootKey } = world()
-    const log = { error: (_message: string, fields: object) => unforeseen.push(fields) }
+    const log = {
+      error(_message: string, fields: object) {
+        if (!('cause' in fields && isForeseen(fields.cause))) unforeseen.push(fields)
+      },
+    }
     addService(server, ApiKeyAdminService, apiKeyAdmin(context), log)
     addService(server, AllowlistAdminService, allowlistAdmin(context), log)
     addService(server, OrganizationAdminService, organizationAdmin(context), log)
@@ -118,6 +122,11 @@ export function useKeyClient(): () => KeyClient {
     expect(unforeseen, 'errors that nobody foresaw').toEqual([])
   })
   return () => client ?? expect.fail('the client exists only inside hooks and tests')
+}
+
+/** A busy machine may keep the pool waiting: that has an answer of its own. */
+function isForeseen(cause: unknown): boolean {
+  return cause instanceof Error && 'fault' in cause
 }
 
 function connect(address: string): Map<string, Client> {
