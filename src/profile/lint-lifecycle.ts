@@ -1,5 +1,6 @@
 // `grace`, and `type` for numbers that do not fit each other: rotation, rate limits, usage log, upstream headers.
 import { formatDurationMs } from './duration.ts'
+import { isReservedHeader } from './header-names.ts'
 import { lintRule } from './lint-rule.ts'
 import type { Report } from './parse-document.ts'
 import { type ProfileDocument, WINDOW_MS_MAX, WINDOW_MS_MIN } from './schema.ts'
@@ -29,6 +30,12 @@ export const lintLifecycle = [
       lintWindow(entry.limit, entry.window, ['rate_limit', 'routes', index, 'window'], report)
     }
     lintBurst(rate, report)
+    for (const [index, header] of rate.headers.entries()) {
+      const repeated = rate.headers.indexOf(header) < index
+      if (!repeated && !isReservedHeader(header) && header !== 'content-type') continue
+      const cause = repeated ? 'is named twice' : 'is not for a profile to set'
+      report('type', ['rate_limit', 'headers', index], `the header \`${header}\` ${cause}; name another one`)
+    }
   }),
   lintRule(['usage_log'], ({ usage_log: log }, report) => {
     for (const [index, column] of log.csv.columns.entries()) {
@@ -44,6 +51,9 @@ export const lintLifecycle = [
     const taken = new Map(credential.sources.map(({ header }) => [header, 'a credential source']))
     for (const [member, header] of Object.entries(upstream)) {
       if (header === null) continue
+      if (isReservedHeader(header)) {
+        report('type', ['upstream', member], `the header \`${header}\` is not for a profile to set; name another one`)
+      }
       const other = taken.get(header)
       if (other !== undefined) {
         report('type', ['upstream', member], `the header \`${header}\` is already ${other}; name another one`)

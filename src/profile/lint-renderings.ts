@@ -3,6 +3,7 @@ import { type DenialReason, denialReasons } from '../core/reason.ts'
 import { compileRendering, type RenderingSource } from './compile-renderings.ts'
 import { type InsertionName, type Rendering, requestIdLengthMax } from './compiled-profile.ts'
 import { type FieldPath, formatPath } from './finding.ts'
+import { isReservedHeader } from './header-names.ts'
 import { lintRule } from './lint-rule.ts'
 import type { Report } from './parse-document.ts'
 import type { TemplateFault } from './placeholders.ts'
@@ -12,21 +13,6 @@ import { HEADER_NAME, type ProfileDocument } from './schema.ts'
 
 /** Octets of a body or header value at its longest: Envoy keeps replies of authorizers in memory. */
 export const RENDERED_OCTETS_MAX = 1024
-
-/** Headers that belong to the connection, the body's framing or `errors.content_type`, never to a rendering. */
-const ownedHeaders: ReadonlySet<string> = new Set([
-  'content-type',
-  'content-length',
-  'transfer-encoding',
-  'connection',
-  'keep-alive',
-  'proxy-connection',
-  'te',
-  'trailer',
-  'upgrade',
-  'host',
-  'date',
-])
 
 export const lintRenderings = [
   lintRule(['errors'], ({ errors }, report) => {
@@ -103,7 +89,7 @@ function lintHeaderNames(headers: Readonly<Record<string, string>>, at: FieldPat
     const lower = name.toLowerCase()
     if (!HEADER_NAME.test(lower))
       report('unrenderable', [...at, name], `\`${name}\` is no HTTP header name; correct it`)
-    else if (ownedHeaders.has(lower)) {
+    else if (lower === 'content-type' || isReservedHeader(lower)) {
       report(
         'unrenderable',
         [...at, name],

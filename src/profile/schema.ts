@@ -384,7 +384,7 @@ const facadeRequestMember = z.strictObject({
 })
 const facadeAnswer = z.strictObject({ status: z.int().min(200).max(599), message: text('Text of `message`.') })
 /** Faults of a product-shaped request that have a text of their own. */
-export const facadeFaults = [
+const facadeFaults = [
   'required',
   'too_long',
   'wrong_type',

@@ -151,6 +151,21 @@ export const badProfiles: readonly BadProfile[] = [
     'upstream.api_key',
   ),
   bad(
+    'an identity header of Envoy',
+    'api_key: x-gatewarden-api-key-id',
+    '‸api_key: x-envoy-key',
+    'type',
+    'upstream.api_key',
+  ),
+  bad('an identity header named host', 'scope: x-gatewarden-scope', '‸scope: host', 'type', 'upstream.scope'),
+  bad(
+    'a limit header named twice',
+    'x-ratelimit-remaining, x-ratelimit-reset',
+    'x-ratelimit-remaining, ‸x-ratelimit-limit',
+    'type',
+    'rate_limit.headers[2]',
+  ),
+  bad(
     'a column that is not recorded',
     'status, client_ip, direct_ip',
     'status, direct_ip',
@@ -470,6 +485,13 @@ export const badProfiles: readonly BadProfile[] = [
     '{‸content-length: "1"}',
     'unrenderable',
     'errors.headers.content-length',
+  ),
+  bad(
+    'a header of gRPC',
+    '{cache-control: no-store}',
+    '{‸grpc-status: "0"}',
+    'unrenderable',
+    'errors.headers.grpc-status',
   ),
   bad(
     'a line feed in a header value',

@@ -153,6 +153,14 @@ describe('findings', () => {
     expect(findings[0]?.message).toContain('did you mean `unmapped`?')
   })
 
+  it('an unknown member and a wrong value of one block are both reported', () => {
+    const text = exampleWith(['forward: strip', 'forward: remove\n  backward: strip'])
+    expect(faultsOf(text).map(({ code, field }) => `${code} ${field}`)).toEqual([
+      'type credential.forward',
+      'unknown_field credential.backward',
+    ])
+  })
+
   it('the same body under another status is told', () => {
     const text = exampleWith(
       ['"Not available"', '"Same"'],
