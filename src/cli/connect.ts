@@ -50,8 +50,7 @@ export function connect(invocation: Invocation, io: Io, keyed = true): Connectio
   if (parseListen(address) === undefined) {
     throw new UsageError(`--server is ${JSON.stringify(address)}; write host:port, [v6]:port or unix:/path.`)
   }
-  const keyFile = invocation.text('key-file')
-  const adminKey = keyed ? readKey(keyFile === undefined ? config.cli.keyFile : resolve(io.cwd, keyFile)) : undefined
+  const adminKey = keyed ? readKey(resolve(io.cwd, invocation.text('key-file') ?? config.cli.keyFile)) : undefined
   const ca = readCa(invocation.text('ca'), io.cwd)
   if (ca === undefined && !isLocal(address)) {
     throw new UsageError(`${address} is not on this machine; name the authority of its certificate with --ca FILE.`)
