@@ -8,11 +8,12 @@ import type { OrganizationRows } from './organization-rows.ts'
 import type { PropagationRows } from './propagation-rows.ts'
 
 /**
- * Thrown by the store for what no statement of ours can help, told by its member `fault`: `unavailable` (no connection,
+ * Thrown by the store for what no statement of ours can help, told by its member `fault`: `full` (no room to write, so
+ * nothing was), `unavailable` (no connection,
  * a timeout, a lost COMMIT: whether it happened is unknown) or `conflict` (lock timeout, deadlock, serialization).
  */
 export interface StoreFault extends Error {
-  readonly fault: 'unavailable' | 'conflict'
+  readonly fault: 'unavailable' | 'conflict' | 'full'
 }
 
 /** How a transaction ends. A rolled back one leaves nothing and tells nobody. */

@@ -388,8 +388,10 @@ export async function pause(ms: number, signal: AbortSignal): Promise<void> {
   signal.throwIfAborted()
 }
 
+const storeFaults: ReadonlySet<unknown> = new Set<StoreFault['fault']>(['unavailable', 'conflict', 'full'])
+
 function isStoreFault(thrown: unknown): thrown is StoreFault {
-  return thrown instanceof Error && 'fault' in thrown && (thrown.fault === 'unavailable' || thrown.fault === 'conflict')
+  return thrown instanceof Error && 'fault' in thrown && storeFaults.has(thrown.fault)
 }
 
 function toError(fault: StoreFault): RpcError {
@@ -397,7 +399,13 @@ function toError(fault: StoreFault): RpcError {
     return new RpcError(
       'CONCURRENT_CHANGE',
       'Another change came first: read the resource again, then repeat the call.',
+      { retryDelayMs: busyRetryMs },
     )
+  }
+  if (fault.fault === 'full') {
+    return new RpcError('STORE_FULL', 'The database has no room left on its disk. Nothing was changed.', {
+      cause: fault,
+    })
   }
   const text =
     'The database cannot be reached. Whether the change was made is unknown: repeat the call with the same request_id.'

@@ -78,6 +78,8 @@ export const errorReasons = {
   KEY_QUOTA: status.RESOURCE_EXHAUSTED,
   RATE_LIMITED: status.RESOURCE_EXHAUSTED,
   EXPORT_LIMIT: status.RESOURCE_EXHAUSTED,
+  /** The database has no room to write; reads and checks go on. */
+  STORE_FULL: status.RESOURCE_EXHAUSTED,
 
   STORE_UNAVAILABLE: status.UNAVAILABLE,
 

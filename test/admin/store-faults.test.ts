@@ -1,6 +1,7 @@
 // What a mutation leaves behind when the database fails under it: everything or nothing, and one error without a driver's text.
 import { randomUUID } from 'node:crypto'
 import { inspect } from 'node:util'
+import { status } from '@grpc/grpc-js'
 import type pg from 'pg'
 import { expect, test } from 'vitest'
 import type { AdminStore, AdminTx } from '../../src/admin/admin-store.ts'
@@ -146,6 +147,22 @@ test('a statement that is wrong is INTERNAL, and a lock that is held too long AB
   } finally {
     await client.query('ROLLBACK')
   }
+})
+
+test('a full disk is told apart from a database that is away', async () => {
+  const { context, client, rootKey } = world()
+  const before = await footprint(client)
+  await client.query(`CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN RAISE EXCEPTION 'could not extend file' USING ERRCODE = '53100'; END $$;
+    CREATE TRIGGER full_disk BEFORE INSERT ON organizations FOR EACH ROW EXECUTE FUNCTION fail()`)
+  try {
+    const error = await refusal(organizationAdmin(context).createOrganization(request(), callWith(rootKey)))
+    expect([error.reason, error.code]).toEqual(['STORE_FULL', status.RESOURCE_EXHAUSTED])
+    expect(error.message).not.toContain('extend')
+  } finally {
+    await client.query('DROP FUNCTION fail CASCADE')
+  }
+  expect(await footprint(client)).toEqual(before)
 })
 
 test('a call whose caller has left is not committed', async () => {
