@@ -8,8 +8,10 @@ COPY package.json package-lock.json .npmrc ./
 RUN npm ci --ignore-scripts
 COPY tsconfig.json ./
 COPY src ./src
+# Makes the links between the libraries of the embedded database, too: later the tree is read-only.
 RUN npm run build \
  && npm prune --omit=dev --ignore-scripts \
+ && node -e "import('/build/dist/src/store/embedded-binaries.js').then(module => module.embeddedBinaries())" \
  && mkdir -p /data /run/gatewarden
 
 FROM gcr.io/distroless/nodejs22-debian12:nonroot
@@ -28,8 +30,7 @@ COPY --from=build --chown=65532:65532 /data /data
 COPY --from=build --chown=65532:65532 /run/gatewarden /run/gatewarden
 USER 65532:65532
 ENV NODE_ENV=production \
-    GATEWARDEN_DATA_DIR=/data \
-    GATEWARDEN_PROFILES_DIR=/app/profiles
+    GATEWARDEN_DATA_DIR=/data
 VOLUME ["/data"]
 STOPSIGNAL SIGTERM
 ENTRYPOINT ["/nodejs/bin/node", "--disable-proto=delete", "/app/dist/src/bin/gatewarden.js"]

@@ -1,0 +1,95 @@
+// The Envoy configurations we ship: a real Envoy accepts each as it stands, and each has every setting the contract asks for.
+import { spawnSync } from 'node:child_process'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { describe, expect, it } from 'vitest'
+import { envoyBinary } from '../support/envoy-binary.ts'
+import { root } from './sources.ts'
+
+const read = (file: string) => readFileSync(join(root, 'envoy', file), 'utf8')
+
+/** What protects the edge (envoy-contract.md section 10); the golden configuration leaves normalisation out on purpose. */
+const settings = [
+  'use_remote_address: true',
+  'xff_num_trusted_hops: 0',
+  'normalize_path: true',
+  'merge_slashes: true',
+  'path_with_escaped_slashes_action: REJECT_REQUEST',
+  'strip_any_host_port: true',
+  'strip_trailing_host_dot: true',
+  'headers_with_underscores_action: REJECT_REQUEST',
+  'failure_mode_allow: false',
+  'status_on_error: { code: ServiceUnavailable }',
+  'validate_mutations: true',
+  'encode_raw_headers: true',
+  'clear_route_cache: false',
+  'enforce_response_header_limits: true',
+  'emit_filter_state_stats: true',
+  'disallow_all: true, disallow_is_error: true',
+  'timeout: 0.25s',
+  'skip_envoy_headers: true',
+  '{ key: x-gatewarden-client-ip, value: "%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%" }',
+  'retry_on: unavailable,connect-failure,refused-stream',
+  'max_interval: 0.25s',
+  'max_concurrent_streams: 1024',
+  'stat_prefix: gatewarden',
+]
+
+describe.each(['envoy.yaml', 'envoy-uds.yaml', 'golden.yaml'])('%s', file => {
+  it('is accepted by Envoy', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'gw-envoy-'))
+    try {
+      const path = join(folder, file)
+      writeFileSync(path, read(file).replaceAll('GATEWARDEN_HOST', '127.0.0.1').replaceAll('API_HOST', '127.0.0.1'))
+      const { stdout, stderr, status } = spawnSync(
+        await envoyBinary(),
+        ['--mode', 'validate', '-c', path, '-l', 'warning'],
+        { encoding: 'utf8' },
+      )
+      expect(`${stdout}${stderr}`).toContain('OK')
+      expect(status).toBe(0)
+    } finally {
+      rmSync(folder, { recursive: true })
+    }
+  }, 120_000)
+
+  it('obeys our removals of credentials and their twins', () => {
+    const expression = /allow_expression: \{ regex: "([^"]+)" \}/.exec(read(file))?.[1]
+    const allowed = new RegExp(`^(?:${expression})$`)
+    for (const name of [
+      'x-api-key',
+      'x_api_key',
+      'authorization',
+      'x-gatewarden-scope',
+      'x_gatewarden_scope',
+      'x-envoy-auth-failure-mode-allowed',
+    ]) {
+      expect(name).toMatch(allowed)
+    }
+    for (const name of [':path', 'host', 'x-envoy-original-path', 'cookie', 'x-forwarded-for'])
+      expect(name).not.toMatch(allowed)
+  })
+})
+
+describe.each(['envoy.yaml', 'envoy-uds.yaml'])('%s', file => {
+  it.each(settings)('has %s', setting => {
+    expect(read(file)).toContain(setting)
+  })
+})
+
+describe('golden.yaml', () => {
+  it('hands over what a client wrote, in both header forms', () => {
+    const text = read('golden.yaml')
+    for (const setting of [
+      'use_remote_address: false',
+      'normalize_path: false',
+      'merge_slashes: false',
+      'KEEP_UNCHANGED',
+    ]) {
+      expect(text.split(setting).length).toBe(3)
+    }
+    expect(text).toContain('encode_raw_headers: true')
+    expect(text).toContain('encode_raw_headers: false')
+  })
+})
