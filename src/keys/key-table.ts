@@ -345,10 +345,10 @@ export class KeyTable implements KeyLookup {
     if (pepper === PEPPER_UNKNOWN && (state & (KEY_DELETED | KEY_REVOKED)) === 0) this.unknowable += by
   }
 
+  /** The row brings its stamp along, which is not the one the slot had before. */
   private move(from: number, to: number): void {
     this.index.renumber(this.word(from, DIGEST), from, to)
     this.rows.copy(from, to)
-    this.renew(to)
   }
 
   /** Gives the slot a stamp that no slot has now; 0 is never one. */

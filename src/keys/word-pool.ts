@@ -97,14 +97,20 @@ export class WordPool {
       return reused
     }
     const left = pageUnits - (this.fresh & (pageUnits - 1))
+    this.reach(this.fresh)
     if (left < units) {
-      if (this.page(this.fresh) !== NO_PAGE) this.setFree(this.fresh, left)
+      this.setFree(this.fresh, left)
       this.fresh += left
+      this.reach(this.fresh)
     }
-    if (this.page(this.fresh) === NO_PAGE) this.pages.push(new Int32Array(pageUnits * unitWords))
     const number = this.fresh
     this.fresh += units
     return number
+  }
+
+  /** Makes the page of a unit exist. */
+  private reach(unit: number): void {
+    while (this.pages.length <= unit >>> pageUnitShift) this.pages.push(new Int32Array(pageUnits * unitWords))
   }
 
   private setFree(number: number, units: number): void {

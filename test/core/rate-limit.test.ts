@@ -261,6 +261,10 @@ describe('edges', () => {
       remaining: 3,
     })
     expect(decide(spec(algorithm, limit, hour), t0)).toMatchObject({ admitted: true, remaining: 2 })
+    expect(decide(spec(algorithm, limit, hour), t0 + second, 4)).toMatchObject({
+      admitted: false,
+      retryAfterMicros: hour,
+    })
   })
 
   test.each(['window_from_first_request', 'gcra'] as const)(

@@ -113,6 +113,10 @@ describe('recognise', () => {
     const canonical = inner('0197c0ec-a197-745e-a5bc-c425483bbf01_bitgpt')
     for (const last of 'BCDEFGHIJKLMNOP') expect(form(bitgpt, canonical.slice(0, -1) + last)).toBe(FORM_NONE)
     expect(form(bitgpt, `${canonical}==`)).toBe(FORM_NONE)
+    // An octet outside the alphabet must not count as the letter of value 0.
+    for (const letter of ['!', '+', '/', '=', '\0', '\u00ff']) {
+      expect(form(bitgpt, canonical.slice(0, -1) + letter)).toBe(FORM_NONE)
+    }
     const octets = compileSecretGrammar({ ...bitgptForms, imported: [{ encoding: 'base64url', inner: '~~?{hex:9}' }] })
     expect(form(octets, inner('~~?0123abcde').replace('_', '/'))).toBe(FORM_NONE)
     expect(form(octets, inner('~~?0123abcde'))).toBe(FORM_IMPORTED)

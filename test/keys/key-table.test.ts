@@ -252,6 +252,7 @@ describe('invalid rows and organizations', () => {
     table.replace({ kind: 'invalid', digest: entryOf('s1').digest, cause: 'scopes' })
     for (const profile of [alpha, beta]) {
       const slot = find('s1', profile)
+      expect(slot).toBeGreaterThanOrEqual(0)
       expect(table.flags(slot)).toBe(KEY_INVALID)
       expect(table.environment(slot)).toBe(-1)
       expect(table.scopes(slot).words.length).toBe(0)
@@ -269,6 +270,7 @@ describe('invalid rows and organizations', () => {
 
   test('an invalid row whose digest was made with the second pepper is found too', () => {
     table.replace({ kind: 'invalid', digest: entryOf('s1', {}, second).digest, cause: 'pepper_id' })
+    expect(find('s1')).toBeGreaterThanOrEqual(0)
     expect(table.flags(find('s1'))).toBe(KEY_INVALID)
   })
 

@@ -179,6 +179,42 @@ describe('memory', () => {
     expect(buckets.evicted).toBe(2)
   })
 
+  test('a new bucket that takes the row of another of the same request leaves both with their own counts', () => {
+    const { charge } = charger(1024)
+    const route = [limit(5, hour, 1)]
+    charge(0, null, route)
+    for (let lineage = 1; lineage < 1024; lineage++) charge(lineage * 2, limit(1), [], t0 + lineage * second)
+    const now = t0 + 1100 * second
+    expect(charge(0, limit(9), route, now)).toMatchObject({ admitted: true, remaining: 8 })
+    expect(charge(0, limit(9), [], now)).toMatchObject({ remaining: 7 })
+    for (let i = 0; i < 3; i++) expect(charge(0, null, route, now).admitted).toBe(true)
+    expect(charge(0, null, route, now)).toMatchObject({ admitted: false, limit: 5 })
+  })
+
+  test('the order of use survives a sweep that moves buckets about', () => {
+    const { buckets, charge, out } = charger(1024)
+    // Every other bucket ends soon; the sweep moves the last ones into their rows.
+    for (let i = 0; i < 1024; i++) charge(i * 2, limit(1, i % 2 === 0 ? 2000 * second : hour), [], t0 + i * second)
+    let now = t0 + 3100 * second
+    buckets.sweep(now, 10_000)
+    expect(buckets.size).toBe(512)
+    for (let i = 2000; i < 2512; i++) charge(i * 2, limit(1), [], now)
+    for (let i = 2512; i < 2612; i++) {
+      now += second
+      charge(i * 2, limit(1), [], now)
+    }
+    expect(buckets.size).toBe(1024)
+    expect(buckets.evicted).toBe(100)
+    for (let i = 201; i < 1024; i += 2) {
+      buckets.peek(i * 2, limit(1), [], now, out)
+      expect(out.admitted).toBe(false)
+    }
+    for (let i = 1; i < 201; i += 2) {
+      buckets.peek(i * 2, limit(1), [], now, out)
+      expect(out.admitted).toBe(true)
+    }
+  })
+
   test('a bucket whose window ended makes room before the cap, uncounted', () => {
     const { buckets, charge } = charger()
     for (let i = 0; i < 10_000; i++) charge(i * 2, limit(1, second), [], t0 + i * 2 * second)
@@ -203,7 +239,7 @@ describe('memory', () => {
   })
 
   test('whatever is charged, swept and evicted, the budgets are those of a plain map', () => {
-    const step = fc.record({ slot: fc.nat(40), gap: fc.nat(20), bucket: fc.nat(2), sweep: fc.boolean() })
+    const step = fc.record({ slot: fc.nat(9), gap: fc.nat(15), bucket: fc.nat(2), sweep: fc.boolean() })
     fc.assert(
       fc.property(fc.array(step, { maxLength: 300 }), steps => {
         const { buckets, charge } = charger()
@@ -216,7 +252,8 @@ describe('memory', () => {
           let state = model.get(name)
           if (state === undefined || now >= state.start + minute) state = { start: now, count: 0 }
           const admitted = state.count < 3
-          expect(charge(slot, limit(3, minute, bucket), [], now).admitted).toBe(admitted)
+          const remaining = admitted ? 2 - state.count : 0
+          expect(charge(slot, limit(3, minute, bucket), [], now)).toMatchObject({ admitted, remaining })
           if (admitted) model.set(name, { start: state.start, count: state.count + 1 })
         }
       }),
