@@ -77,6 +77,8 @@ export function parseFilter(text: string, fields: FilterFields): FilterResult {
   if ([...text].length > filterLengthMax) {
     return fault(text, filterLengthMax, `The filter is longer than ${filterLengthMax} characters.`)
   }
+  const nul = text.indexOf('\0')
+  if (nul >= 0) return fault(text, nul, 'A filter holds no NUL character.')
   if (text.trim() === '') return { ok: true, filter: null }
   try {
     return { ok: true, filter: new Parser(text, fields).whole() }

@@ -105,6 +105,7 @@ test.each([
   ['labels.__proto__ = a', 0],
   ['display_name.x = a', 0],
   ['or display_name = a', 3],
+  ['display_name = "\0"', 16],
 ])('%s is refused at position %i', (text, position) => {
   expect(tree(text)).toMatchObject({ position, message: expect.any(String) })
 })
