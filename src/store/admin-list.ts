@@ -25,14 +25,19 @@ export function listTail(page: RowPage, fields: ListFields, idColumn: string, pa
   const filter = page.filter === null ? '' : ` AND ${condition(page.filter, fields, parameters)}`
   const keys = page.order.map(key => ({ ...sortColumn(fields, key), descending: key.descending }))
   const after = page.after === null ? '' : ` AND ${afterPosition(keys, idColumn, page.after, parameters)}`
-  const order = keys.map(key => `${key.sql} ${key.descending ? 'DESC' : 'ASC'} NULLS LAST`)
+  // Where nothing is unset the order is spelled as an index has it, forwards or backwards.
+  const order = keys.map(key => `${key.sql} ${key.descending ? 'DESC' : 'ASC'}${key.always ? '' : ' NULLS LAST'}`)
   return `${filter}${after} ORDER BY ${[...order, `${idColumn} ASC`].join(', ')} LIMIT ${parameters.add(page.limit)}`
 }
 
-/** Field name → SQL. `type` says what the SQL gives. */
+/** Field name → SQL. `type` says what the SQL gives; `always`: it is never NULL. */
 export type ListFields = ReadonlyMap<
   string,
-  { readonly sql: string; readonly type: 'text' | 'texts' | 'time' | 'number' | 'labels' }
+  {
+    readonly sql: string
+    readonly type: 'text' | 'texts' | 'time' | 'number' | 'labels'
+    readonly always?: boolean
+  }
 >
 
 /** A filter as a condition that is never NULL. */
@@ -85,6 +90,7 @@ function compare(sql: string, operator: string, value: string): string {
 
 interface SortColumn {
   readonly sql: string
+  readonly always: boolean
   readonly cast: 'text' | 'timestamptz'
 }
 
@@ -95,7 +101,7 @@ function afterPosition(
   position: readonly (string | null)[],
   parameters: Parameters,
 ): string {
-  const all = [...keys, { sql: idColumn, cast: 'text' as const, descending: false }]
+  const all = [...keys, { sql: idColumn, cast: 'text' as const, always: true, descending: false }]
   if (position.length !== all.length) throw new RangeError('a position has a value for each key and the id')
   const placeholders = all.map((key, index) => {
     const value = position[index] ?? null
@@ -108,16 +114,22 @@ function afterPosition(
       const same = placeholders[at]
       return same === null || same === undefined ? `${earlier.sql} IS NULL` : `${earlier.sql} = ${same}`
     })
-    const behind = `(${key.sql} ${key.descending ? '<' : '>'} ${value} OR ${key.sql} IS NULL)`
-    return [`(${[...equal, behind].join(' AND ')})`]
+    const behind = `${key.sql} ${key.descending ? '<' : '>'} ${value}`
+    return [`(${[...equal, key.always ? behind : `(${behind} OR ${key.sql} IS NULL)`].join(' AND ')})`]
   })
-  return `(${alternatives.join(' OR ')})`
+  // Implied by the alternatives, and the one part of them that an index can start from.
+  const [first] = all
+  const [start] = placeholders
+  const bound =
+    first?.always === true && start != null ? `${first.sql} ${first.descending ? '<=' : '>='} ${start} AND ` : ''
+  return `(${bound}(${alternatives.join(' OR ')}))`
 }
 
 function sortColumn(fields: ListFields, key: OrderKey): SortColumn {
   const field = fields.get(key.field)
-  if (field?.type === 'time') return { sql: field.sql, cast: 'timestamptz' }
-  if (field?.type === 'text') return { sql: `(${field.sql}) COLLATE "C"`, cast: 'text' }
+  const always = field?.always === true
+  if (field?.type === 'time') return { sql: field.sql, cast: 'timestamptz', always }
+  if (field?.type === 'text') return { sql: `(${field.sql}) COLLATE "C"`, cast: 'text', always }
   throw new Error(`no order by ${key.field}`)
 }
 

@@ -25,10 +25,10 @@ const columns =
 /** Fields of ListOrganizations. Names of resources are compared whole. */
 const fields: ListFields = new Map([
   ['name', { sql: `('organizations/' || id)`, type: 'text' }],
-  ['display_name', { sql: 'display_name', type: 'text' }],
+  ['display_name', { sql: 'display_name', type: 'text', always: true }],
   ['profile', { sql: `('profiles/' || profile)`, type: 'text' }],
   ['suspend_time', { sql: 'suspend_time', type: 'time' }],
-  ['create_time', { sql: 'create_time', type: 'time' }],
+  ['create_time', { sql: 'create_time', type: 'time', always: true }],
   ['labels', { sql: 'labels', type: 'labels' }],
 ])
 
