@@ -199,6 +199,24 @@ describe('a database that does not answer', () => {
     await sidecar.time.until(() => sidecar.feed.fresh(), 600)
   })
 
+  it('is asked again within 50 ms when it had been well before', async () => {
+    for (let seed = 1; seed <= 10; seed++) {
+      const sidecar = await sidecarWithKey(seed)
+      sidecar.source.refuses = true
+      sidecar.source.lost.beat = 'out'
+      await sidecar.time.until(() => sidecar.faults().length > 10)
+      sidecar.source.refuses = false
+      sidecar.source.lost.beat = null
+      await sidecar.time.until(() => sidecar.feed.confirmAgeMs() < 100)
+      const faults = sidecar.faults().length
+      sidecar.source.lost.read = 'back'
+      await sidecar.time.until(() => sidecar.faults().length > faults)
+      const attempts = sidecar.source.count.connect
+      await sidecar.time.advance(51)
+      expect(sidecar.source.count.connect).toBe(attempts + 1)
+    }
+  })
+
   it('that accepts too late loses the late connection', async () => {
     const sidecar = new Sidecar()
     sidecar.server.commitOrganization('org_1', organizationRow('org_1'))

@@ -227,6 +227,15 @@ describe('changes', () => {
     expect(sidecar.reloads()).toEqual(['boot'])
   })
 
+  it('of an organization whose row is another’s make the named one invalid and leave the other alone', async () => {
+    const sidecar = await sidecarWithKey()
+    sidecar.server.commitOrganization('org_1', organizationRow('org_2'))
+    await sidecar.time.advance(2_000)
+    expect([...sidecar.table.organizations.values()]).toEqual([
+      { id: 'org_1', profile: '', suspended: false, valid: false },
+    ])
+  })
+
   it('of an unknown kind stop everything: never skipped, not even by a reload in the same history', async () => {
     const sidecar = await sidecarWithKey()
     sidecar.server.record([{ kind: 1, digest: digestOf(KEY) }, { kind: 7 }])
