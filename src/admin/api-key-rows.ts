@@ -56,7 +56,7 @@ export type InsertConflict = 'id' | 'digest'
 export interface ApiKeyRows {
   /** The row of an id within its organization; `lock` holds it until the end of the transaction. */
   find(organization: string, id: string, lock: boolean): Promise<ApiKeyRow | undefined>
-  /** All rows of a lineage in id order, locked until the end of the transaction (rule W5). At most `lineageMax` of them, the newest. */
+  /** All rows of a lineage in id order, locked until the end of the transaction (rule W5). At most 1000 of them, the newest. */
   lockLineage(organization: string, lineage: string): Promise<readonly ApiKeyRow[]>
   /** Inserts a row. A conflict leaves the transaction usable. */
   insert(row: NewApiKey): Promise<InsertConflict | undefined>
@@ -78,6 +78,3 @@ export interface ApiKeyQuery extends RowPage {
   /** Decides states; purged rows are never listed. */
   readonly now: Micros
 }
-
-/** Keys of one lineage that are looked at: a key rotated every day for three years stays below. */
-export const lineageMax = 1000

@@ -1,14 +1,13 @@
 // Rows of API keys in PostgreSQL, for admin. Parameters only; rows are read back without trust, so that one row from another
 // hand never keeps the others from being listed. The feed record that each change needs is made at the end of its transaction.
 import type pg from 'pg'
-import {
-  type ApiKeyQuery,
-  type ApiKeyRow,
-  type ApiKeyRows,
-  type ApiKeyWrite,
-  type InsertConflict,
-  lineageMax,
-  type NewApiKey,
+import type {
+  ApiKeyQuery,
+  ApiKeyRow,
+  ApiKeyRows,
+  ApiKeyWrite,
+  InsertConflict,
+  NewApiKey,
 } from '../admin/api-key-rows.ts'
 import type { AllowlistEntry } from '../core/allowlist.ts'
 import { type RevokeReason, revokeReasons } from '../core/api-key.ts'
@@ -52,6 +51,9 @@ function listFields(now: string): ListFields {
     ['labels', { sql: 'labels', type: 'labels' }],
   ])
 }
+
+/** Keys of one lineage that are looked at: a key rotated every day for three years stays below. */
+const lineageMax = 1000
 
 /** API keys as admin reads and writes them; see the port for what each method promises. */
 export function adminApiKeyRows(client: pg.ClientBase): ApiKeyRows {

@@ -339,8 +339,8 @@ test('no secret is handed out while a live sidecar lacks the pepper of its diges
     )
   try {
     await insert(['p0'], '0 s')
-    for (const refused of [client().key(parent), rotate(apiKey.name)]) {
-      const error = await failure(refused)
+    for (const call of [() => client().key(parent), () => rotate(apiKey.name)]) {
+      const error = await failure(call())
       expect(error.reason).toBe('PEPPER_NOT_PROPAGATED')
       expect(error.metadata.get('pepper_id')).toBe('p1')
       expect(error.metadata.get('sidecars')).toBe(`sidecars/${sidecar}`)
