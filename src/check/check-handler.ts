@@ -125,8 +125,8 @@ class Check {
   }
 
   private send(composed: Composed, reply: ReplyWriter): void {
-    const { buffer } = this.composer
-    if (composed === 'message') reply.message(buffer.bytes, buffer.at, buffer.bytes.length)
+    const { buffer, start, end } = this.composer
+    if (composed === 'message') reply.message(buffer.bytes, start, end)
     else reply.fail(unavailableStatus, 'authorization is temporarily unavailable')
   }
 

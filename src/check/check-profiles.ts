@@ -3,12 +3,16 @@
 import { HostTable } from '../core/host.ts'
 import { equalsText, type RequestView } from '../core/request-view.ts'
 import type { CompiledProfile } from '../profile/compiled-profile.ts'
+import { AllowTemplate } from './allow-template.ts'
 import { compileReplies, type ProfileReplies } from './profile-replies.ts'
+import { uuidLength } from './reply-values.ts'
 
 /** One profile with its replies. */
 export interface CheckProfile {
   readonly profile: CompiledProfile
   readonly replies: ProfileReplies
+  /** By rule: the allow replies of its environments, as far as they can be encoded ahead. */
+  readonly templates: readonly (readonly AllowTemplate[])[]
 }
 
 /** Every profile that this process decides by. */
@@ -22,7 +26,10 @@ export interface CheckProfiles {
  * @throws Error when a reply would be invalid, or when two profiles have one name or host.
  */
 export function compileCheckProfiles(profiles: readonly CompiledProfile[], clientAddressMode: string): CheckProfiles {
-  const list = profiles.map(profile => ({ profile, replies: compileReplies(profile, clientAddressMode) }))
+  const list = profiles.map(profile => {
+    const replies = compileReplies(profile, clientAddressMode)
+    return { profile, replies, templates: compileTemplates(profile, replies) }
+  })
   if (new Set(profiles.map(profile => profile.name)).size !== list.length) throw new Error('two profiles have one name')
   const hosts = new HostTable(list.flatMap(entry => entry.profile.hosts.map(host => [host, entry] as const)))
   return { list, hosts }
@@ -40,4 +47,19 @@ export function selectProfile(profiles: CheckProfiles, view: RequestView): Check
     if (equalsText(view.bytes, view.profileStart, view.profileEnd, entry.profile.name)) return entry
   }
   return null
+}
+
+/** Templates for ids of the form that the profile makes; keys with other ids get the same reply, a little later. */
+function compileTemplates(profile: CompiledProfile, replies: ProfileReplies): readonly (readonly AllowTemplate[])[] {
+  const { management, upstream, policy } = profile
+  const lengthOf = (id: string) => id.replace(/\{uuidv[47]\}/, 'x'.repeat(uuidLength)).length
+  const apiKeyIdLength = lengthOf(management.ids.apiKey)
+  const organizationIdLength = lengthOf(management.ids.organization)
+  return policy.routes.rules.map(rule => {
+    if (rule.access === 'public') return []
+    return management.environments.flatMap(({ name: environment }) => {
+      const shape = { rule: rule.index, environment, apiKeyIdLength, organizationIdLength }
+      return AllowTemplate.create(shape, replies, upstream) ?? []
+    })
+  })
 }

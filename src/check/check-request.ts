@@ -184,8 +184,13 @@ function readMapHeader(view: RequestView, limit: number): void {
 
 function readHeaderMap(view: RequestView, limit: number): void {
   while (reader.next(limit)) {
-    if (reader.field === 1) readHeaderValue(view, reader.enter(limit))
-    else reader.skip(limit)
+    if (reader.field !== 1) {
+      reader.skip(limit)
+      continue
+    }
+    const end = reader.enter(limit)
+    if (reader.plainPair(end, 3)) addHeader(view, reader.keyStart, reader.keyEnd, reader.start, reader.end)
+    else readHeaderValue(view, end)
   }
 }
 
@@ -228,6 +233,13 @@ const entry = { keyStart: 0, keyEnd: 0, valueStart: 0, valueEnd: 0 }
 
 function readEntry(limit: number): void {
   let seen = 0
+  if (reader.plainPair(limit, 2)) {
+    entry.keyStart = reader.keyStart
+    entry.keyEnd = reader.keyEnd
+    entry.valueStart = reader.start
+    entry.valueEnd = reader.end
+    return
+  }
   entry.keyStart = entry.keyEnd = entry.valueStart = entry.valueEnd = 0
   while (reader.next(limit)) {
     const { field } = reader

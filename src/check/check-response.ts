@@ -6,7 +6,7 @@ import { MISS } from '../core/key-lookup.ts'
 import { UNMAPPED } from '../core/route-table.ts'
 import { type DenialReply, type DenialShape, denialOf, type ProfileReplies } from './profile-replies.ts'
 import type { ReplyBuffer } from './reply-buffer.ts'
-import { overwrite, TAG_1, TAG_2, TAG_3, TAG_4, TAG_5, TAG_6 } from './reply-encoding.ts'
+import { overwrite, statusOk, TAG_1, TAG_2, TAG_3, TAG_4, TAG_5, TAG_6 } from './reply-encoding.ts'
 import { type ReplyValues, type ShortText, uuidLength } from './reply-values.ts'
 import { prependShort, prependTemplate } from './template-writer.ts'
 
@@ -14,9 +14,6 @@ import { prependShort, prependTemplate } from './template-writer.ts'
 export type FailureField = 'denied_response' | 'error_response'
 
 const nothing = new Uint8Array(0)
-
-/** google.rpc.Status with code 0, said and not left out. */
-const statusOk = Uint8Array.of(TAG_1, 0x02, 0x08, 0x00)
 
 const entryName = (name: string): Uint8Array => Uint8Array.of(TAG_1, name.length, ...Buffer.from(name, 'latin1'))
 const decisionIdName = entryName('decision_id')

@@ -5,6 +5,7 @@ import type { NameTable } from '../core/names.ts'
 import { ALLOW, codeOf } from '../core/reason.ts'
 import { findHeader, type RequestView, valueEnd, valueStart } from '../core/request-view.ts'
 import { unixSecondsCeil } from '../core/time.ts'
+import type { AllowTemplate } from './allow-template.ts'
 import type { CheckProfile } from './check-profiles.ts'
 import { type FailureField, writeAllow, writeDenial } from './check-response.ts'
 import { denialOf, type ProfileReplies } from './profile-replies.ts'
@@ -36,6 +37,9 @@ const UNAVAILABLE = codeOf('authz_unavailable')
 
 /** Composes replies into one reused buffer. */
 export class ReplyComposer {
+  /** Where the reply composed last stands in `buffer`. */
+  start = 0
+  end = 0
   readonly buffer = new ReplyBuffer()
   readonly values: ReplyValues = createReplyValues()
   /** HTTP status of the reply composed last; 0: an allow. */
@@ -62,8 +66,7 @@ export class ReplyComposer {
     this.takeIdentity(decision, chosen)
     this.takeLimit(decision)
     if (decision.code === ALLOW && chosen !== null) {
-      this.status = 0
-      writeAllow(this.buffer, chosen.replies, decision, values)
+      this.allow(decision, chosen)
       return 'message'
     }
     takeRequestId(view, values.requestId)
@@ -85,6 +88,24 @@ export class ReplyComposer {
     return this.refuse(decision, chosen === null || isPlain ? this.unmatched : chosen.replies, false)
   }
 
+  private allow(decision: Decision, chosen: CheckProfile): void {
+    const { buffer, values } = this
+    this.status = 0
+    const template = decision.isPublic ? undefined : templateFor(chosen.templates[decision.rule], values)
+    if (template === undefined) {
+      writeAllow(buffer, chosen.replies, decision, values)
+      this.takeRange()
+    } else {
+      this.start = 0
+      this.end = template.write(buffer.bytes, values, decision.limited)
+    }
+  }
+
+  private takeRange(): void {
+    this.start = this.buffer.at
+    this.end = this.buffer.bytes.length
+  }
+
   private refuse(decision: Decision, replies: ProfileReplies, isGrpc: boolean): Composed {
     const { values, ownFailure } = this
     const isOurs = decision.code === UNAVAILABLE || decision.code === ALLOW
@@ -98,6 +119,7 @@ export class ReplyComposer {
     if (isOurs && ownFailure === 'rpc-error') return 'rpc-failure'
     const field: FailureField = isOurs && ownFailure === 'error_response' ? 'error_response' : 'denied_response'
     writeDenial(this.buffer, replies, decision, values, isGrpc, field)
+    this.takeRange()
     return 'message'
   }
 
@@ -120,6 +142,15 @@ export class ReplyComposer {
     values.remaining = limited ? charge.remaining : 0
     values.resetUnixSeconds = limited ? unixSecondsCeil(charge.resetAt) : 0
   }
+}
+
+function templateFor(templates: readonly AllowTemplate[] | undefined, values: ReplyValues): AllowTemplate | undefined {
+  if (templates === undefined) return undefined
+  for (let i = 0; i < templates.length; i++) {
+    const template = templates[i]
+    if (template?.fits(values) === true) return template
+  }
+  return undefined
 }
 
 /** The names that the key lacks, joined as the profile joins them. */

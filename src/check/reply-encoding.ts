@@ -10,6 +10,9 @@ export const TAG_4 = 0x22
 export const TAG_5 = 0x2a
 export const TAG_6 = 0x32
 
+/** google.rpc.Status with code 0, said and not left out: an absent status would be an allow of nobody's making. */
+export const statusOk: Uint8Array = Uint8Array.of(TAG_1, 0x02, 0x08, 0x00)
+
 /** What follows the header in a HeaderValueOption: append {value: false}, append_action OVERWRITE_IF_EXISTS_OR_ADD. */
 export const overwrite: Uint8Array = Uint8Array.of(0x12, 0x00, 0x18, 0x02)
 /** The same, and keep_empty_value, so that a header without text still replaces what a client sent. */

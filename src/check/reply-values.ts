@@ -66,21 +66,57 @@ export interface KeyIdentities {
 export class ShortText {
   readonly octets: Uint8Array
   length = 0
+  /** The same octets, four at a time. */
+  private readonly words: Uint32Array
+  /** Views of the first octets, by length: ids have few lengths, and a view is copied faster than a loop runs. */
+  private readonly views: (Uint8Array | undefined)[] = []
 
+  /** @param size a multiple of 4. */
   constructor(size: number) {
     this.octets = new Uint8Array(size)
+    this.words = new Uint32Array(this.octets.buffer)
   }
 
   /** Makes the first `length` octets fit for a header: printable ASCII, no blank at either end, cut at the bound. */
   settle(length: number): void {
     let end = Math.min(length, nameLengthMax)
+    if (!this.isPrintable(end)) this.replaceUnprintable(end)
+    while (end > 0 && this.octets[end - 1] === 0x20) end--
+    if (end > 0 && this.octets[0] === 0x20) this.octets[0] = 0x3f
+    this.length = end
+  }
+
+  /** What has been settled. */
+  view(): Uint8Array {
+    const { length } = this
+    const known = this.views[length]
+    if (known !== undefined) return known
+    const made = this.octets.subarray(0, length)
+    this.views[length] = made
+    return made
+  }
+
+  /** Four octets at a time: none has its high bit, is below a blank, or would reach DEL and beyond by one more. */
+  private isPrintable(end: number): boolean {
+    const whole = end >>> 2
+    let odd = 0
+    for (let i = 0; i < whole; i++) {
+      const word = this.words[i] ?? 0
+      odd |= word | (word - 0x2020_2020) | (word + 0x0101_0101)
+    }
+    if ((odd & 0x8080_8080) !== 0) return false
+    for (let i = whole << 2; i < end; i++) {
+      const octet = this.octets[i] ?? 0
+      if (octet < 0x20 || octet > 0x7e) return false
+    }
+    return true
+  }
+
+  private replaceUnprintable(end: number): void {
     for (let i = 0; i < end; i++) {
       const octet = this.octets[i] ?? 0
       if (octet < 0x20 || octet > 0x7e) this.octets[i] = 0x3f
     }
-    while (end > 0 && this.octets[end - 1] === 0x20) end--
-    if (end > 0 && this.octets[0] === 0x20) this.octets[0] = 0x3f
-    this.length = end
   }
 }
 
@@ -113,7 +149,7 @@ export function createReplyValues(): ReplyValues {
     supportId: new Uint8Array(uuidLength),
     apiKeyId: new ShortText(idRoom),
     organizationId: new ShortText(idRoom),
-    clientAddress: new ShortText(addressTextLengthMax),
+    clientAddress: new ShortText(addressTextLengthMax + 1),
     requestId: new ShortText(nameLengthMax),
     environment: '',
     missingScope: '',
