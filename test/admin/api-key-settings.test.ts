@@ -303,3 +303,51 @@ test('an unknown profile or organization has no rules', async () => {
   expect((await validate({ parent: 'organizations/nobody' })).reason).toBe('ORGANIZATION_UNKNOWN')
   expect(fieldsOf(await validate({}))).toEqual(['parent FIELD_REQUIRED'])
 })
+
+test('field report 16: each change of one field is one feed revision that names the key, set and set back are two', async () => {
+  const { name } = await newKey({ labels: { team: 'a' } })
+  const changes: readonly [object, string][] = [
+    [{ scopes: ['orders:READ'] }, 'scopes'],
+    [{ allowlist: [{ cidr: '203.0.113.5' }] }, 'allowlist'],
+    [{ expireTime: at(Date.now() + 86_400_000) }, 'expire_time'],
+    [{ expireTime: at(Date.now() + 43_200_000) }, 'expire_time'],
+    [{}, 'expire_time'],
+    [{ rateLimit: { limit: 5, window: { seconds: 60 } } }, 'rate_limit'],
+    [{ rateLimit: { limit: 5, window: { seconds: 61 } } }, 'rate_limit'],
+    [{}, 'rate_limit'],
+    [{ labels: { team: 'b' } }, 'labels'],
+    [{ labels: { team: 'a' } }, 'labels'],
+    [{ displayName: 'other' }, 'display_name'],
+  ]
+  for (const [members, path] of changes) {
+    const before = await footprint(client().world.client)
+    const { revision } = await update({ name, ...members }, [path])
+    const after = await footprint(client().world.client)
+    expect(after.revision - before.revision, path).toBe(1n)
+    expect(after.audit - before.audit, path).toBe(1n)
+    const { rows } = await client().world.client.query(
+      'SELECT k.id FROM changes c JOIN api_keys k USING (digest) WHERE c.revision = $1',
+      [revision],
+    )
+    expect(rows, path).toEqual([{ id: name.split('/')[3] }])
+  }
+})
+
+test('the audit row says what changed, and nothing else', async () => {
+  const { name } = await newKey()
+  await update({ name, labels: { team: 'b' }, displayName: 'New' })
+  const { rows } = await client().world.client.query(
+    'SELECT action, before, after FROM audit_events WHERE resource = $1 ORDER BY id',
+    [name],
+  )
+  expect(rows[0]).toMatchObject({
+    action: 'CreateApiKey',
+    before: null,
+    after: { display_name: 'A key', scopes: ['customers:READ'] },
+  })
+  expect(rows[1]).toEqual({
+    action: 'UpdateApiKey',
+    before: { display_name: 'A key', labels: {} },
+    after: { display_name: 'New', labels: { team: 'b' } },
+  })
+})

@@ -1,8 +1,10 @@
 // ImportApiKeys on a real database: rows one by one or all together, conflicts, dry runs, repeated requests, and bounds.
 import { createHash, randomUUID } from 'node:crypto'
 import { expect, test } from 'vitest'
+import { apiKeyAdmin } from '../../src/admin/api-key-admin.ts'
+import { ApiKey } from '../../src/gen/gatewarden/admin/v1/resources.ts'
 import { digestSecret } from '../../src/keys/digest.ts'
-import { footprint, testPepper } from './admin-world.ts'
+import { callWith, footprint, refusal, testPepper } from './admin-world.ts'
 import { at, failure, fieldsOf, type KeyJson, useKeyClient } from './key-client.ts'
 
 const client = useKeyClient()
@@ -180,4 +182,55 @@ test('a stream is refused as a whole for what no row could mend', async () => {
   const suspended = await client().organization()
   await client().call('suspendOrganization', { name: suspended })
   expect((await failure(importRows(suspended, [row(secretOf('a'))]))).reason).toBe('ORGANIZATION_SUSPENDED')
+})
+
+test('after a change of peppers an imported digest is still found under the old one, and new ones get the new', async () => {
+  const { context, rootKey } = client().world
+  const parent = await client().organization()
+  const [old, fresh] = [secretOf('old'), secretOf('fresh')]
+  await importRows(parent, [row(old)])
+  const pepper = { id: 'p2', bytes: new Uint8Array(32).fill(9) }
+  const after = apiKeyAdmin({ ...context, peppers: [pepper, testPepper] })
+  async function* stream() {
+    const header = { parent, requestId: randomUUID(), onConflict: 0, atomic: false, validateOnly: false } as const
+    yield { part: { $case: 'header', value: header } } as const
+    for (const secret of [old, fresh]) {
+      const { displayName, environment, digest, keyHint, scopes } = row(secret)
+      const rest = {
+        scopeMode: 0,
+        allowlist: [],
+        expireTime: undefined,
+        createTime: undefined,
+        description: '',
+      } as const
+      const value = { displayName, environment, digest, keyHint, scopes, ...rest, labels: new Map<string, string>() }
+      yield { part: { $case: 'row', value } } as const
+    }
+  }
+  const reply = await after.importApiKeys(stream(), callWith(rootKey))
+  expect(reply).toMatchObject({ imported: 1, failed: 1 })
+  const name = reply.results.flatMap(({ outcome }) => (outcome?.$case === 'name' ? [outcome.value] : []))[0]
+  expect(await client().call('getApiKey', { name })).toMatchObject({ displayName: fresh, pepperId: 'p2' })
+})
+
+test('a deployment may bound the keys of an organization', async () => {
+  const { context, rootKey } = client().world
+  const parent = await client().organization()
+  const bounded = apiKeyAdmin({ ...context, keyQuota: 1 })
+  const create = () =>
+    bounded.createApiKey(
+      {
+        parent,
+        apiKey: { ...ApiKey.decode(new Uint8Array(0)), displayName: 'A key', scopes: ['orders:READ'] },
+        apiKeyId: '',
+        requestId: randomUUID(),
+        validateOnly: false,
+        callerAddress: '',
+      },
+      callWith(rootKey),
+    )
+  const { apiKey } = await create()
+  expect((await refusal(create())).reason).toBe('KEY_QUOTA')
+  await client().call('deleteApiKey', { name: apiKey?.name })
+  await create()
 })

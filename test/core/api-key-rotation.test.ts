@@ -1,8 +1,10 @@
 // Rotation decisions D9, D10 and D11: ends never move by a second rotation, and revocation reaches as far as asked.
+import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { stateOf, withChange } from '../../src/core/api-key.ts'
+import { isAlive, resume, revoke, stateOf, suspend, type Transition, withChange } from '../../src/core/api-key.ts'
 import {
   extendRotation,
+  finishRotation,
   type GraceRules,
   graceInRange,
   isInGrace,
@@ -100,4 +102,49 @@ test('D11: a revocation takes predecessors in grace, suspended ones too, and lea
   expect(ids(revokedAlong(c, lineage, now, 'KEY_ONLY'))).toBe('')
   expect(ids(revokedAlong(c, lineage, now, 'LINEAGE'))).toBe('bd')
   expect(isInGrace(a, now)).toBe(false)
+})
+
+test('whatever is done to a lineage: one successor a key, ends that only move on request, few predecessors in grace', () => {
+  const step = fc.record({
+    act: fc.constantFrom('rotate', 'finish', 'extend', 'suspend', 'resume', 'revoke'),
+    whom: fc.nat(5),
+    grace: fc.constantFrom(null, 0, hour, 48 * hour),
+    wait: fc.constantFrom(0, 1, hour, 30 * hour),
+  })
+  fc.assert(
+    fc.property(fc.array(step, { maxLength: 50 }), fc.option(fc.constantFrom(20 * hour, 90 * hour)), (steps, life) => {
+      let time = now
+      let members = [member('k0', { expireAt: life === null ? null : now + life })]
+      for (const { act, whom, grace, wait } of steps) {
+        time += wait
+        const key = members[members.length - 1 - (whom % members.length)] ?? member('none')
+        const before = members
+        const live = predecessorsOf(key, members).filter(one => isInGrace(one, time)).length
+        const successor = `k${members.length}`
+        const results: Record<typeof act, () => Transition<string>> = {
+          rotate: () => rotate(key, time, successor, grace, live, rules),
+          finish: () => finishRotation(key, time),
+          extend: () => extendRotation(key, time, time + (grace ?? 0), rules),
+          suspend: () => suspend(key, time, ''),
+          resume: () => resume(key, time),
+          revoke: () => revoke(key, time, 'POLICY', ''),
+        }
+        const result = results[act]()
+        if (result.kind !== 'change') continue
+        members = members.map(one => (one.id === key.id ? withChange(one, result.change) : one))
+        if (act === 'rotate') members = [...members, member(successor, { rotatedFrom: key.id, expireAt: key.expireAt })]
+        for (const [index, one] of members.entries()) {
+          const end = one.graceEndAt
+          if (end !== null && one.rotateAt !== null) expect(end).toBeLessThanOrEqual(one.rotateAt + rules.maxMicros)
+          if (end !== null && one.expireAt !== null) expect(end).toBeLessThanOrEqual(one.expireAt)
+          const old = before[index]
+          if (old !== undefined && one.id !== key.id) expect(one).toEqual(old)
+          if (old?.rotatedTo != null) expect(one.rotatedTo).toBe(old.rotatedTo)
+        }
+        const newest = members.at(-1) ?? key
+        expect(members.filter(one => one.id !== newest.id && isAlive(stateOf(one, time))).length).toBeLessThanOrEqual(2)
+      }
+    }),
+    { numRuns: 2000 },
+  )
 })
