@@ -199,20 +199,19 @@ describe('memory', () => {
     buckets.sweep(now, 10_000)
     expect(buckets.size).toBe(512)
     for (let i = 2000; i < 2512; i++) charge(i * 2, limit(1), [], now)
-    for (let i = 2512; i < 2612; i++) {
-      now += second
-      charge(i * 2, limit(1), [], now)
-    }
-    expect(buckets.size).toBe(1024)
-    expect(buckets.evicted).toBe(100)
-    for (let i = 201; i < 1024; i += 2) {
-      buckets.peek(i * 2, limit(1), [], now, out)
+    // One more bucket at a time gives up the oldest of the others, and no other.
+    for (let i = 0; i < 512; i++) {
+      now += 0.1 * second
+      buckets.peek((i * 2 + 1) * 2, limit(1), [], now, out)
       expect(out.admitted).toBe(false)
-    }
-    for (let i = 1; i < 201; i += 2) {
-      buckets.peek(i * 2, limit(1), [], now, out)
+      charge((3000 + i) * 2, limit(1), [], now)
+      buckets.peek((i * 2 + 1) * 2, limit(1), [], now, out)
       expect(out.admitted).toBe(true)
     }
+    expect(buckets.size).toBe(1024)
+    expect(buckets.evicted).toBe(512)
+    buckets.peek(4000, limit(1), [], now, out)
+    expect(out.admitted).toBe(false)
   })
 
   test('a bucket whose window ended makes room before the cap, uncounted', () => {
@@ -238,8 +237,19 @@ describe('memory', () => {
     expect(buckets.bytes).toBeLessThan(most / 20)
   })
 
+  test('a bucket that a sweep moved is found where it is now, by every slot of its lineage', () => {
+    const { buckets, charge } = charger()
+    charge(0, limit(6, 10 * second))
+    for (let i = 0; i < 3; i++) charge(2, limit(6, hour))
+    buckets.sweep(t0 + minute, 10)
+    expect(buckets.size).toBe(1)
+    expect(charge(2, limit(6, hour), [], t0 + minute)).toMatchObject({ remaining: 2 })
+    expect(charge(3, limit(6, hour), [], t0 + minute)).toMatchObject({ remaining: 1 })
+    expect(charge(2, limit(6, hour), [], t0 + minute)).toMatchObject({ remaining: 0 })
+  })
+
   test('whatever is charged, swept and evicted, the budgets are those of a plain map', () => {
-    const step = fc.record({ slot: fc.nat(9), gap: fc.nat(15), bucket: fc.nat(2), sweep: fc.boolean() })
+    const step = fc.record({ slot: fc.nat(5), gap: fc.nat(12), bucket: fc.nat(1), sweep: fc.boolean() })
     fc.assert(
       fc.property(fc.array(step, { maxLength: 300 }), steps => {
         const { buckets, charge } = charger()
@@ -249,11 +259,12 @@ describe('memory', () => {
           now += gap * second
           if (sweep) buckets.sweep(now, 7)
           const name = `${slot >>> 1}/${bucket}`
+          const window = bucket === 0 ? 15 * second : 2 * minute
           let state = model.get(name)
-          if (state === undefined || now >= state.start + minute) state = { start: now, count: 0 }
-          const admitted = state.count < 3
-          const remaining = admitted ? 2 - state.count : 0
-          expect(charge(slot, limit(3, minute, bucket), [], now)).toMatchObject({ admitted, remaining })
+          if (state === undefined || now >= state.start + window) state = { start: now, count: 0 }
+          const admitted = state.count < 6
+          const remaining = admitted ? 5 - state.count : 0
+          expect(charge(slot, limit(6, window, bucket), [], now)).toMatchObject({ admitted, remaining })
           if (admitted) model.set(name, { start: state.start, count: state.count + 1 })
         }
       }),
