@@ -160,6 +160,12 @@ class PostgresFeedConnection implements FeedConnection {
     })
   }
 
+  leave() {
+    return this.orDestroy(async () => {
+      await this.client.query('DELETE FROM sidecars WHERE id = $1', [this.self.id])
+    })
+  }
+
   destroy(): void {
     this.client.connection.stream.destroy()
     this.socket.destroy()
