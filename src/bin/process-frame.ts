@@ -11,6 +11,7 @@ import { type HttpServer, startHttpServer } from '../observe/http-server.ts'
 import { createLog, type ProcessLog } from '../observe/log.ts'
 import { type LogFile, openLogFile } from '../observe/log-file.ts'
 import { Metrics } from '../observe/metrics.ts'
+import { removeStaleSocket, restrictSocket } from '../transport/unix-socket.ts'
 import { openPeppers } from './data-dir.ts'
 import { awaitEnding, type Ending } from './lifecycle.ts'
 import { openProfiles } from './profiles.ts'
@@ -80,12 +81,16 @@ async function checkConfig(config: Config, warnings: readonly string[], log: Pro
 }
 
 /** Starts the listener for watchers. */
-export function startMetrics({ config, metrics }: Frame, ready: () => boolean): Promise<HttpServer> {
+export async function startMetrics({ config, metrics }: Frame, ready: () => boolean): Promise<HttpServer> {
   const listen = parseListen(config.metrics.listen)
   if (listen === undefined) throw new StartError(`metrics.listen is ${config.metrics.listen}, which is no address.`)
   metrics.read('gatewarden_ready', () => (ready() ? 1 : 0))
-  const target = listen.kind === 'unix' ? { path: listen.path } : { host: listen.host, port: listen.port }
-  return startHttpServer(target, { page: () => metrics.page(), ready })
+  const observed = { page: () => metrics.page(), ready }
+  if (listen.kind === 'tcp') return startHttpServer({ host: listen.host, port: listen.port }, observed)
+  await removeStaleSocket(listen.path)
+  const server = await startHttpServer({ path: listen.path }, observed)
+  await restrictSocket(listen.path)
+  return server
 }
 
 function showProcess(metrics: Metrics, { file, version, role }: { file: LogFile; version: string; role: Role }): void {

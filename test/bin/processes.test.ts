@@ -1,9 +1,8 @@
 // The built command as a person starts it: `serve` needs nothing, keeps what it made, ends in order, and says in one sentence
 // why it cannot start. Everything listens on unix sockets of a directory of its own.
-import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { request } from 'node:http'
 import { createServer } from 'node:net'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { credentials } from '@grpc/grpc-js'
 import pg from 'pg'
@@ -14,48 +13,37 @@ import {
   type CheckResponse,
 } from '../../src/gen/envoy/service/auth/v3/external_auth.ts'
 import { type Finished, type Running, runGatewarden, startGatewarden } from '../support/gatewarden-process.ts'
+import { preparedDataDir } from '../support/postgres.ts'
 import { repositoryFile } from '../support/repository-file.ts'
 import { until } from '../support/until.ts'
-
-const startWithinMs = 40_000
+import { openDirectory, settingsIn, untilPrinted } from './serving.ts'
 
 let directory = ''
 const running: Running[] = []
 beforeEach(() => {
-  directory = mkdtempSync(join(tmpdir(), 'gwb-'))
-  // As root the embedded database runs as another user, who must be able to get here.
-  chmodSync(directory, 0o755)
+  directory = openDirectory('gwb-')
 })
+const prepareds: string[] = []
+/** A data directory with a database that has no schema yet; spares initdb. */
+async function prepared(): Promise<string> {
+  const made = await preparedDataDir()
+  prepareds.push(made)
+  return made
+}
 afterEach(async () => {
   for (const each of running.splice(0)) await each.stop('SIGINT')
+  for (const each of prepareds.splice(0)) rmSync(each, { recursive: true, force: true })
   rmSync(directory, { recursive: true, force: true })
 })
 
 function environment(more: Readonly<Record<string, string>> = {}): Record<string, string> {
-  return {
-    GATEWARDEN_DATA_DIR: join(directory, 'd'),
-    GATEWARDEN_CHECK_LISTEN: `unix:${directory}/check.sock`,
-    GATEWARDEN_ADMIN_LISTEN: `unix:${directory}/admin.sock`,
-    GATEWARDEN_METRICS_LISTEN: `unix:${directory}/metrics.sock`,
-    GATEWARDEN_CLI_SERVER: `unix:${directory}/admin.sock`,
-    GATEWARDEN_PROFILES_DIR: repositoryFile('profiles'),
-    ...more,
-  }
+  return { ...settingsIn(directory), ...more }
 }
 
-async function serve(): Promise<Running> {
-  const started = startGatewarden(['serve'], environment(), directory)
+async function serve(more: Readonly<Record<string, string>> = {}): Promise<Running> {
+  const started = startGatewarden(['serve'], environment(more), directory)
   running.push(started)
-  const ended = { value: false }
-  void started.exited.then(() => {
-    ended.value = true
-  })
-  await until(
-    'serve says that it serves',
-    () => ended.value || started.output().includes('gatewarden keys create'),
-    startWithinMs,
-  )
-  if (ended.value) throw new Error(started.output())
+  await untilPrinted(started, 'gatewarden keys create')
   return started
 }
 
@@ -153,8 +141,9 @@ describe('serve', () => {
 
 describe('a start that cannot go on', () => {
   it('names a database that is newer than the build', async () => {
-    await serve()
-    const socket = join(directory, 'd/postgres')
+    const more = { GATEWARDEN_DATA_DIR: await prepared() }
+    await serve(more)
+    const socket = join(more.GATEWARDEN_DATA_DIR, 'postgres')
     const client = new pg.Client({ host: socket, user: 'postgres', database: 'postgres' })
     await client.connect()
     await client.query(
@@ -163,7 +152,7 @@ describe('a start that cannot go on', () => {
     )
     await client.end()
     for (const each of running.splice(0)) expect(await each.stop('SIGINT')).toBe(0)
-    const { code, stderr } = await run('serve')
+    const { code, stderr } = await runGatewarden(['serve'], environment(more), directory)
     expect(stderr).toContain('run a newer gatewarden')
     expect(sentences(stderr)).toBe(1)
     expect(code).toBe(1)
@@ -174,9 +163,14 @@ describe('a start that cannot go on', () => {
     await new Promise<void>(resolve => blocker.listen(0, '127.0.0.1', resolve))
     const address = blocker.address()
     const port = typeof address === 'object' && address !== null ? address.port : 0
+    const dataDir = await prepared()
     try {
       for (const name of ['GATEWARDEN_CHECK_LISTEN', 'GATEWARDEN_ADMIN_LISTEN', 'GATEWARDEN_METRICS_LISTEN']) {
-        const { code, stderr } = await runGatewarden(['serve'], environment({ [name]: `127.0.0.1:${port}` }), directory)
+        const { code, stderr } = await runGatewarden(
+          ['serve'],
+          environment({ GATEWARDEN_DATA_DIR: dataDir, [name]: `127.0.0.1:${port}` }),
+          directory,
+        )
         expect(stderr).toContain(`127.0.0.1:${port}`)
         expect(stderr).toContain('the port is taken')
         expect(sentences(stderr)).toBe(1)

@@ -8,6 +8,7 @@ import type { Io } from '../../src/cli/command.ts'
 import { allCommands } from '../../src/cli/commands.ts'
 import { runCommandLine } from '../../src/cli/main.ts'
 import { type Running, startGatewarden } from '../support/gatewarden-process.ts'
+import { preparedDataDir } from '../support/postgres.ts'
 import { repositoryFile } from '../support/repository-file.ts'
 import { until } from '../support/until.ts'
 
@@ -21,6 +22,7 @@ export interface Ran {
 
 export interface Serving {
   readonly directory: string
+  readonly dataDir: string
   readonly process: Running
   readonly environment: Readonly<Record<string, string>>
   /** Runs a client command in this process. */
@@ -84,14 +86,15 @@ export async function runClient(
   return { code, out, err }
 }
 
-/** Starts it and waits until it serves. */
+/** Starts it and waits until it serves. The database's files were made before; the schema was not. */
 export async function startServing(): Promise<Serving> {
   const directory = openDirectory('gwv-')
-  const environment = settingsIn(directory)
+  const dataDir = await preparedDataDir()
+  const environment = { ...settingsIn(directory), GATEWARDEN_DATA_DIR: dataDir }
   const process = startGatewarden(['serve'], environment, directory)
   const stop = async () => {
     await process.stop('SIGINT')
-    rmSync(directory, { recursive: true, force: true })
+    for (const each of [directory, dataDir]) rmSync(each, { recursive: true, force: true })
   }
   try {
     await untilPrinted(process, 'gatewarden keys create')
@@ -99,5 +102,5 @@ export async function startServing(): Promise<Serving> {
     await stop()
     throw error
   }
-  return { directory, process, environment, stop, run: (...args) => runClient(environment, directory, args) }
+  return { directory, dataDir, process, environment, stop, run: (...args) => runClient(environment, directory, args) }
 }

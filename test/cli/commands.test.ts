@@ -345,6 +345,6 @@ describe('what is left behind', () => {
     const log = serving.process.output()
     expect(log).not.toMatch(/bbb_(live|test)_[0-9A-Za-z]{10}/)
     expect(log.match(/gwa_[0-9A-Za-z]{10,}/g)?.length).toBe(1)
-    expect(readFileSync(join(serving.directory, 'd/admin.key'), 'utf8')).toMatch(/^gwa_/)
+    expect(readFileSync(join(serving.dataDir, 'admin.key'), 'utf8')).toMatch(/^gwa_/)
   })
 })
