@@ -112,7 +112,7 @@ export class HashIndex {
 
   /** Makes room for `rows` evenly spread rows, so that filling the index grows nothing. */
   reserve(rows: number): void {
-    const mean = rows / segmentCount
+    const mean = Math.min(rows, indexRowMax) / segmentCount
     const most = mean + 4 * Math.sqrt(mean)
     let length = segmentLengthMin
     while (isFull(most, length)) length *= 2
