@@ -128,7 +128,7 @@ async function verdict(run: Promise<Reply>): Promise<string> {
 
 /** What an organization's mutations have left behind: audit rows, and feed records of its keys. */
 async function traces(parent: string): Promise<{ readonly audit: bigint; readonly revisions: bigint }> {
-  const { rows } = await client().world.client.query(
+  const { rows } = await client().world.pool.query(
     `SELECT (SELECT count(*) FROM audit_events WHERE organization_id = $1) AS audit,
             (SELECT count(DISTINCT c.revision) FROM changes c JOIN api_keys k USING (digest)
              WHERE k.organization_id = $1) AS revisions`,

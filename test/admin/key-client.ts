@@ -198,7 +198,7 @@ function clientOf(world: World, services: ReadonlyMap<string, Client>, rootKey: 
 }
 
 async function profileOf(world: World, parent: string): Promise<string> {
-  const { rows } = await world.client.query('SELECT profile FROM organizations WHERE id = $1', [parent.split('/')[1]])
+  const { rows } = await world.pool.query('SELECT profile FROM organizations WHERE id = $1', [parent.split('/')[1]])
   return rows[0]?.profile ?? ''
 }
 
