@@ -1,0 +1,54 @@
+// What an import came to, row by row, and the reply that says so within the bound of a message.
+import type { ImportApiKeysResponse, ImportApiKeysResponse_Result } from '../gen/gatewarden/admin/v1/api_key_admin.ts'
+import { Status } from '../gen/google/rpc/status.ts'
+import { RpcError } from '../rpc/errors.ts'
+import { toRpcStatus } from '../rpc/status.ts'
+import type { AdminCall } from './admin-call.ts'
+
+/** What became of one row. */
+export type ImportOutcome =
+  | { readonly kind: 'imported'; readonly row: number; readonly name: string }
+  | { readonly kind: 'skipped'; readonly row: number }
+  | { readonly kind: 'failed'; readonly row: number; readonly error: RpcError }
+
+/** What has happened so far. */
+export interface ImportTally {
+  outcomes: ImportOutcome[]
+  revision: bigint
+  revisionToken: string
+}
+
+/** Octets of row errors with all their details; 10,000 failures must fit into a message of 4 MiB. */
+const detailOctetsMax = 1024 * 1024
+
+/** Characters of the text of a row error without details. */
+const shortTextMax = 100
+
+/** Successes listed in the reply; failures are all listed. */
+const listedSuccessesMax = 1000
+
+/** The reply to the whole call. */
+export function importReply(total: ImportTally, call: AdminCall): ImportApiKeysResponse {
+  const results: ImportApiKeysResponse_Result[] = []
+  const counts = { imported: 0, skipped: 0, failed: 0 }
+  let octets = 0
+  for (const outcome of total.outcomes) {
+    counts[outcome.kind]++
+    if (outcome.kind === 'failed') {
+      const error = rowError(outcome.error, call, octets < detailOctetsMax)
+      octets += Status.encode(error).finish().length
+      results.push({ row: outcome.row, outcome: { $case: 'error', value: error } })
+    } else if (outcome.kind === 'imported' && counts.imported <= listedSuccessesMax) {
+      results.push({ row: outcome.row, outcome: { $case: 'name', value: outcome.name } })
+    }
+  }
+  return { ...counts, results, revision: total.revision, revisionToken: total.revisionToken }
+}
+
+/** The error of a row. Where many rows fail the later ones keep reason and text only, so that the reply can be sent. */
+function rowError(error: RpcError, call: AdminCall, withDetails: boolean): Status {
+  return toRpcStatus(
+    withDetails ? error : new RpcError(error.reason, error.message.slice(0, shortTextMax)),
+    call.callId,
+  )
+}
