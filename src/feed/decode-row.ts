@@ -46,7 +46,9 @@ export function decodeOrganization(row: RawRow): OrganizationEntry | null {
 }
 
 function readApiKey(digest: Uint8Array, row: RawRow): ApiKeyEntry | InvalidEntry {
-  const bad = (cause: string): InvalidEntry => ({ kind: 'invalid', digest, cause })
+  // Named as soon as it is known: under a pepper this process lacks, every miss might be this API key.
+  let pepper: { readonly pepperId?: string } = {}
+  const bad = (cause: string): InvalidEntry => ({ kind: 'invalid', digest, cause, ...pepper })
   const own = row['digest']
   if (!(own instanceof Uint8Array) || Buffer.compare(own, digest) !== 0) return bad('digest')
   const id = row['id']
@@ -55,6 +57,7 @@ function readApiKey(digest: Uint8Array, row: RawRow): ApiKeyEntry | InvalidEntry
   if (!isName(organization)) return bad('organization_id')
   const pepperId = row['pepper_id']
   if (!isName(pepperId)) return bad('pepper_id')
+  pepper = { pepperId }
   const environment = row['environment']
   if (!isName(environment)) return bad('environment')
   const lineage = row['lineage_id']

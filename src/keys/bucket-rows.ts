@@ -123,7 +123,8 @@ export class BucketRows {
 
   /** Looks at up to `budget` rows, from where it stopped last, and forgets those that ended. */
   sweep(now: Micros, budget: number): void {
-    for (let looked = 0; looked < budget && this.count > 0; looked++) {
+    const looks = Math.min(budget, this.count)
+    for (let looked = 0; looked < looks && this.count > 0; looked++) {
       if (this.cursor >= this.count) this.cursor = 0
       if (this.hasEnded(this.cursor, now)) this.drop(this.cursor)
       else this.cursor++

@@ -157,7 +157,8 @@ describe('a row that is not sound', () => {
   ])('%s: invalid, naming the column', (_name, column, value) => {
     const entry = decodeApiKey(digestOf(1), keyRow(1, 1, { [column]: value }))
     const cause = column === 'rate_window_us' ? 'rate_limit' : column
-    expect(entry).toEqual({ kind: 'invalid', digest: digestOf(1), cause })
+    const unread = column === 'id' || column === 'organization_id'
+    expect(entry).toEqual({ kind: 'invalid', digest: digestOf(1), cause, ...(unread ? {} : { pepperId: 'p1' }) })
   })
 
   it('has scopes beside ALL, which contradict each other', () => {
@@ -283,5 +284,12 @@ describe('an organization', () => {
     for (const value of HOSTILE) {
       if (!isName(value)) expect(decodeOrganization({ ...organizationRow('x'), id: value })).toBeNull()
     }
+  })
+})
+
+describe('a row that cannot be read', () => {
+  it('still names its pepper, so that a process without that pepper cannot call its secret unknown', () => {
+    const row = { ...keyRow(1), pepper_id: 'p9', allowlist_binary: Buffer.alloc(17) }
+    expect(decodeApiKey(digestOf(1), row)).toMatchObject({ kind: 'invalid', pepperId: 'p9' })
   })
 })
