@@ -1,7 +1,7 @@
 // Where the check role listens and with which credentials. Files are read once, at start.
-import { readFileSync } from 'node:fs'
 import { ServerCredentials } from '@grpc/grpc-js'
 import type { Config, TlsFiles } from '../config/config.ts'
+import { readTlsFiles } from './tls-files.ts'
 
 /** Addresses that share credentials. */
 export interface ListenGroup {
@@ -20,11 +20,7 @@ export function checkListeners({ check }: Config): readonly ListenGroup[] {
   return groups.filter(({ listen }) => listen.length > 0)
 }
 
-function toCredentials({ cert, key, clientCa }: TlsFiles): ServerCredentials {
-  const ca = clientCa === null ? null : readFileSync(clientCa)
-  return ServerCredentials.createSsl(
-    ca,
-    [{ cert_chain: readFileSync(cert), private_key: readFileSync(key) }],
-    clientCa !== null,
-  )
+function toCredentials(files: TlsFiles): ServerCredentials {
+  const { cert, key, clientCa } = readTlsFiles('check.tls', files)
+  return ServerCredentials.createSsl(clientCa, [{ cert_chain: cert, private_key: key }], clientCa !== null)
 }

@@ -1,5 +1,7 @@
 // What every process of ours does around its role: settings, log, warnings, metrics listener, the end. Errors of a start become
 // one sentence and an exit code here.
+
+import { compileCheckProfiles } from '../check/check-profiles.ts'
 import type { ExitCode, Invocation, Io } from '../cli/command.ts'
 import { CommandFailure, exitConfig, exitOk } from '../cli/command.ts'
 import type { Config, Role } from '../config/config.ts'
@@ -12,10 +14,13 @@ import { createLog, type ProcessLog } from '../observe/log.ts'
 import { type LogFile, openLogFile } from '../observe/log-file.ts'
 import { Metrics } from '../observe/metrics.ts'
 import { removeStaleSocket, restrictSocket } from '../transport/unix-socket.ts'
+import { checkListeners } from './check-listeners.ts'
+import { toClientAddressMode } from './client-address-mode.ts'
 import { openPeppers } from './data-dir.ts'
 import { awaitEnding, type Ending } from './lifecycle.ts'
-import { openProfiles } from './profiles.ts'
+import { openProfiles, served } from './profiles.ts'
 import { StartError, toStartError } from './start-error.ts'
+import { readTlsFiles } from './tls-files.ts'
 
 /** A process that may start: settings are sound, the log is open. */
 export interface Frame {
@@ -73,10 +78,18 @@ function asFailure(error: unknown): unknown {
 async function checkConfig(config: Config, warnings: readonly string[], log: ProcessLog, io: Io): Promise<ExitCode> {
   openPeppers(config, false)
   const profiles = await openProfiles(config, createNames(), log)
-  const names = profiles.current().profiles.map(profile => profile.name)
+  const set = profiles.current()
   await profiles.close()
+  const { role } = config
+  if (config.clientAddress !== null && (role === 'serve' || role === 'check')) {
+    const { mode } = toClientAddressMode(config.clientAddress)
+    compileCheckProfiles(served(set, config.check.profiles), mode)
+    checkListeners(config)
+  }
+  if (config.admin.tls !== null && (role === 'serve' || role === 'admin')) readTlsFiles('admin.tls', config.admin.tls)
+  const names = set.profiles.map(profile => profile.name)
   for (const warning of warnings) io.err(`warning: ${warning}\n`)
-  io.out(`The configuration of ${config.role} is sound; profiles: ${names.join(', ')}.\n`)
+  io.out(`The configuration of ${role} is sound; profiles: ${names.join(', ')}.\n`)
   return exitOk
 }
 

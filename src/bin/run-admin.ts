@@ -1,7 +1,6 @@
 // The admin role, wired: store, profiles, the services of the admin interface, health, reflection, one listener.
 // Handlers see ports only; the peppers, the pool and the random numbers meet them here.
 import { createHmac, randomBytes } from 'node:crypto'
-import { readFileSync } from 'node:fs'
 import type { AdminContext } from '../admin/admin-services.ts'
 import type { AdminStore } from '../admin/admin-store.ts'
 import { FailedAttempts } from '../admin/failed-attempts.ts'
@@ -23,6 +22,7 @@ import { createAdminServer } from './admin-server.ts'
 import { closeTimes } from './lifecycle.ts'
 import type { Profiles } from './profiles.ts'
 import { StartError } from './start-error.ts'
+import { readTlsFiles } from './tls-files.ts'
 
 /** What the admin role gets from outside. */
 export interface AdminPorts {
@@ -131,7 +131,7 @@ function profileCatalog(profiles: Profiles, wall: () => number): ProfileContext[
   return { list: () => loaded }
 }
 
-function readTls({ cert, key, clientCa }: TlsFiles): ListenTls {
-  const pair = { cert: readFileSync(cert), key: readFileSync(key) }
-  return clientCa === null ? pair : { ...pair, clientCa: readFileSync(clientCa) }
+function readTls(files: TlsFiles): ListenTls {
+  const { cert, key, clientCa } = readTlsFiles('admin.tls', files)
+  return clientCa === null ? { cert, key } : { cert, key, clientCa }
 }

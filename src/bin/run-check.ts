@@ -6,8 +6,6 @@ import { type CheckObserver, createCheckHandler } from '../check/check-handler.t
 import { type CheckProfiles, compileCheckProfiles } from '../check/check-profiles.ts'
 import type { Config } from '../config/config.ts'
 import type { LoadedPepper } from '../config/pepper-file.ts'
-import { parseEntry } from '../core/address.ts'
-import type { ClientAddressMode } from '../core/client-address.ts'
 import { ALLOW } from '../core/reason.ts'
 import { type Micros, microsFromUnixMs } from '../core/time.ts'
 import { Feed } from '../feed/feed.ts'
@@ -25,6 +23,7 @@ import { startGrpcJsServer } from '../transport/grpc-js-server.ts'
 import type { UnaryServer } from '../transport/unary-server.ts'
 import { checkListeners } from './check-listeners.ts'
 import { showCheckMetrics } from './check-metrics.ts'
+import { toClientAddressMode } from './client-address-mode.ts'
 import { watchFeed } from './feed-watch.ts'
 import { closeTimes } from './lifecycle.ts'
 import { type Profiles, served } from './profiles.ts'
@@ -65,12 +64,15 @@ const authorizationService = 'envoy.service.auth.v3.Authorization'
 /** A loop that stood still this long says NOT_SERVING until it turns again (faults.md section 5). */
 const stallMs = 5000
 const stallPollMs = 1000
+/** How often rate-limit buckets that count nothing any more are given back, and how many are looked at: under 1 ms of work. */
+const sweepEveryMs = 1000
+const sweepBudget = 20_000
 
 /** Starts the role: listens at once, answers 503 until the table is loaded and confirmed. @throws StartError */
 export async function startCheck(config: Config, ports: CheckPorts): Promise<RunningCheck> {
   const { profiles, log, clock } = ports
   if (config.clientAddress === null) throw new StartError('client_address.mode is not set.')
-  const clientAddress = toMode(config.clientAddress)
+  const clientAddress = toClientAddressMode(config.clientAddress)
   let inForce: CheckProfiles | undefined
   profiles.subscribe(set => {
     inForce = compileCheckProfiles(served(set, config.check.profiles), clientAddress.mode)
@@ -104,12 +106,13 @@ export async function startCheck(config: Config, ports: CheckPorts): Promise<Run
     ...(ports.loadJitterMs === undefined ? {} : { loadJitterMs: ports.loadJitterMs }),
   })
   const dbNow = ports.dbNow ?? (() => feed.dbNow())
+  // Before the first confirm database time is not known, and nothing is fresh: the wall clock only dates the reply.
+  const now = () => finite(dbNow(), () => microsFromUnixMs(clock.wall()))
   const service = createCheckHandler({
     profiles: () => inForce ?? noProfiles,
     table,
     limits,
-    // Before the first confirm database time is not known, and nothing is fresh: the wall clock only dates the reply.
-    clock: { fresh: () => feed.fresh(), now: () => finite(dbNow(), () => microsFromUnixMs(clock.wall())) },
+    clock: { fresh: () => feed.fresh(), now },
     environments: names.environments,
     clientAddress,
     ownFailure: config.check.ownFailure,
@@ -126,6 +129,8 @@ export async function startCheck(config: Config, ports: CheckPorts): Promise<Run
     }
   }
   feed.start()
+  const sweeping = setInterval(() => limits.sweep(now(), sweepBudget), sweepEveryMs)
+  sweeping.unref()
   const stopStallWatch = watchStalls(clock, () => {
     if (ended !== undefined) return
     health.set('', 'NOT_SERVING')
@@ -179,21 +184,6 @@ function checkObserver(decisions: DecisionCounts, log: Log): CheckObserver {
       log.error('a check threw and was answered with our own failure', { error })
     },
   }
-}
-
-/** The address mode in the words of the decision. @throws StartError for a block that is none. */
-function toMode(setting: NonNullable<Config['clientAddress']>): ClientAddressMode {
-  if (setting.mode !== 'xff-trusted-cidrs') return setting
-  const cidrs = setting.trustedCidrs.map(text => {
-    const entry = parseEntry(text)
-    if (entry === null || entry.hostBits || entry.spansMapped) {
-      throw new StartError(
-        `client_address.trusted_cidrs: found ${JSON.stringify(text)}; accepted: an address, or a block without host bits.`,
-      )
-    }
-    return entry.block
-  })
-  return { mode: 'xff-trusted-cidrs', cidrs, appended: setting.appended }
 }
 
 function watchStalls(clock: FeedClock, onStall: () => void): () => void {

@@ -60,7 +60,7 @@ function unset(path: SettingPath, accepted: string, given: Given): ConfigFault[]
 
 function tlsRules(listener: 'check' | 'admin', given: Given): ConfigFault[] {
   const paths = [`${listener}.tls.cert`, `${listener}.tls.key`, `${listener}.tls.client_ca`] as const
-  if (!paths.some(path => given.found.has(path))) return []
+  if (!serves(given.role, listener) || !paths.some(path => given.found.has(path))) return []
   const needed = paths.slice(0, 2).flatMap(path => unset(path, `a PEM file: ${listener}.tls needs cert and key`, given))
   const missing = paths.flatMap(path => {
     const file = given.values[path]

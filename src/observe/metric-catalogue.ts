@@ -65,11 +65,6 @@ export const metricCatalogue = {
     labels: [],
     help: 'Rate-limit counters given up because the bound was reached.',
   },
-  gatewarden_admin_calls_total: {
-    kind: 'counter',
-    labels: ['method', 'code'],
-    help: 'Admin calls by method and gRPC status.',
-  },
   gatewarden_log_dropped_total: { kind: 'counter', labels: [], help: 'Log lines lost to a slow or gone reader.' },
   gatewarden_loop_delay_seconds: {
     kind: 'gauge',

@@ -211,6 +211,26 @@ describe('a start that cannot go on', () => {
     expect(code).toBe(78)
   }, 60_000)
 
+  it('refuses certificates that are none, blocks with host bits, and profiles nobody has', async () => {
+    for (const name of ['cert', 'key']) writeFileSync(join(directory, name), 'no PEM at all')
+    const tls = { GATEWARDEN_ADMIN_TLS_CERT: 'cert', GATEWARDEN_ADMIN_TLS_KEY: 'key' }
+    const blocks = {
+      GATEWARDEN_CLIENT_ADDRESS_MODE: 'xff-trusted-cidrs',
+      GATEWARDEN_CLIENT_ADDRESS_TRUSTED_CIDRS: '10.0.0.1/8',
+    }
+    const cases = [
+      [tls, 'admin.tls: found'],
+      [blocks, 'client_address.trusted_cidrs: found "10.0.0.1/8"'],
+      [{ GATEWARDEN_CHECK_PROFILES: 'nobody' }, 'check.profiles names nobody'],
+    ] as const
+    for (const [more, expected] of cases) {
+      const { code, stderr } = await runGatewarden(['serve', '--check-config'], environment(more), directory)
+      expect(stderr).toContain(expected)
+      expect(sentences(stderr)).toBe(1)
+      expect(code).toBe(78)
+    }
+  }, 60_000)
+
   it('says that a sound configuration is sound', async () => {
     const { code, stdout } = await run('serve', '--check-config')
     expect(stdout).toBe('The configuration of serve is sound; profiles: billoget, bitbybit, bitgpt.\n')

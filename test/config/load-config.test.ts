@@ -2,12 +2,15 @@
 import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import fc from 'fast-check'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import type { Config, Role } from '../../src/config/config.ts'
+import { type Config, type Role, roles } from '../../src/config/config.ts'
 import { renderFaults } from '../../src/config/fault.ts'
 import { loadConfig } from '../../src/config/load-config.ts'
 import { makePepperFile, readPepper } from '../../src/config/pepper-file.ts'
-import type { Environment } from '../../src/config/read-environment.ts'
+import { type Environment, knownEnvironmentNames } from '../../src/config/read-environment.ts'
+import { readYaml } from '../../src/config/read-yaml.ts'
+import { settingPaths } from '../../src/config/settings.ts'
 
 let cwd = ''
 beforeEach(() => {
@@ -197,6 +200,87 @@ describe('faults', () => {
 
   it('a data directory too long for the sockets in it is refused', () => {
     expect(faults({ GATEWARDEN_DATA_DIR: `/${'d'.repeat(90)}` })).toContain('because unix sockets are made in it')
+  })
+})
+
+describe('hostile input', () => {
+  const names = knownEnvironmentNames()
+  const value = fc.oneof(
+    fc.string({ unit: 'binary', maxLength: 40 }),
+    fc.constantFrom(
+      '',
+      ',',
+      '=',
+      'a=b,',
+      '-1',
+      '1e9',
+      'true',
+      '[::1]:9001',
+      'unix:',
+      'unix:/x',
+      '0.0.0.0:1',
+      'postgres://',
+      '__proto__',
+    ),
+  )
+
+  it('no environment makes it throw, and no secret value comes back in a fault', () => {
+    fc.assert(
+      fc.property(
+        fc.dictionary(fc.constantFrom(...names), value, { maxKeys: 6 }),
+        fc.constantFrom(...roles),
+        (environment, role) => {
+          const canary = 'mysql://u:c4n4ry@h'
+          const result = loadConfig({ role, environment: { ...environment, REDIS_URL: canary }, cwd })
+          expect(result.ok).toBe(false)
+          expect(result.ok ? '' : renderFaults(result.faults)).not.toContain('c4n4ry')
+        },
+      ),
+      { numRuns: 300 },
+    )
+  })
+
+  it('no YAML makes it throw', () => {
+    const piece = fc.constantFrom(
+      'log',
+      ':',
+      ' ',
+      '\n',
+      '  ',
+      '{',
+      '}',
+      '[',
+      ']',
+      '&a',
+      '*a',
+      '!!map',
+      '"',
+      "'",
+      '|',
+      '>',
+      '- ',
+      '? ',
+      'level',
+      'check',
+      'listen',
+      '<<',
+      '#',
+      '%',
+      '\t',
+      '\u0000',
+      'null',
+      '~',
+      '0x1',
+      '__proto__',
+    )
+    fc.assert(
+      fc.property(fc.array(piece, { maxLength: 30 }), pieces => {
+        const { values, faults: found } = readYaml(pieces.join(''), 'f.yaml')
+        expect([...values.keys()].every(path => settingPaths.includes(path))).toBe(true)
+        for (const fault of found) expect(fault.name).toMatch(/^f\.yaml/)
+      }),
+      { numRuns: 2000 },
+    )
   })
 })
 

@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { knownEnvironmentNames } from '../../src/config/read-environment.ts'
 import { denialReasons } from '../../src/core/reason.ts'
+import { metricCatalogue } from '../../src/observe/metric-catalogue.ts'
 import { errorReasons } from '../../src/rpc/reasons.ts'
 import { beginMark, commands, endMark, generatedTables } from './generated-tables.ts'
 import { filesBelow, root } from './sources.ts'
@@ -49,6 +50,14 @@ describe('the documents', () => {
     const explained = (reason: string) => new RegExp(`^- \`${reason}\`: \\S`, 'm').test(text)
     expect(denialReasons.filter(reason => !explained(reason))).toEqual([])
     expect(Object.keys(errorReasons).filter(reason => !explained(reason))).toEqual([])
+  })
+
+  it('every metric of the catalogue is shown by somebody', () => {
+    const code = filesBelow('src', '.ts')
+      .filter(({ path }) => !path.endsWith('metric-catalogue.ts'))
+      .map(({ text }) => text)
+      .join('\n')
+    expect(Object.keys(metricCatalogue).filter(name => !code.includes(`'${name}'`))).toEqual([])
   })
 
   it('mention no reason, variable or metric that does not exist', () => {
