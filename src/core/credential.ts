@@ -26,6 +26,8 @@ export function findCredential(
   out: CredentialRange,
 ): DecisionCode | typeof FOUND {
   let found = 0
+  let foundStart = 0
+  let foundEnd = 0
   out.start = out.end = 0
   for (let i = 0; i < sources.length; i++) {
     const source = sources[i]
@@ -39,12 +41,13 @@ export function findCredential(
     const secret = secretStart(view.bytes, start, end, source)
     if (secret < 0) continue
     found++
-    out.start = secret
-    out.end = end
+    foundStart = secret
+    foundEnd = end
   }
-  if (found === 1) return FOUND
-  out.start = out.end = 0
-  return found === 0 ? MISSING : MULTIPLE
+  if (found !== 1) return found === 0 ? MISSING : MULTIPLE
+  out.start = foundStart
+  out.end = foundEnd
+  return FOUND
 }
 
 function hasComma(bytes: Uint8Array, start: number, end: number): boolean {
