@@ -65,10 +65,8 @@ export async function finish(
 
 /** One sentence on how far a revision has come. */
 export function waitText(governing: boolean, confirmed: number, total: number): string {
-  const sidecars = total === 1 ? 'sidecar' : 'sidecars'
-  return governing
-    ? `In force: ${confirmed} of ${total} live ${sidecars} use it.\n`
-    : `Not in force everywhere yet: ${confirmed} of ${total} live ${sidecars} use it.\n`
+  const where = `at ${confirmed} of ${total} live sidecars.\n`
+  return governing ? `In force ${where}` : `Not in force everywhere yet: ${where}`
 }
 
 /** Prints warnings, one a line. */

@@ -238,7 +238,7 @@ describe('waiting', () => {
   it('a change is in force when the sidecar has it', async () => {
     const ran = await serving.run('keys', 'create', organization, '--name', 'w', '--scope', 'customers:READ', '--json')
     const waited = await serving.run('wait', String(field(ran, 'revisionToken')), '--timeout', '5s')
-    expect(waited.out).toBe('In force: 1 of 1 live sidecar use it.\n')
+    expect(waited.out).toBe('In force at 1 of 1 live sidecars.\n')
     expect(waited.code).toBe(0)
     const json = await serving.run('wait', String(field(ran, 'revisionToken')), '--json')
     expect(JSON.parse(json.out)).toEqual({ governing: true, confirmed: 1, total: 1, lagging: [] })
