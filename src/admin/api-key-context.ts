@@ -100,15 +100,24 @@ export async function lockLineage(
   name: ApiKeyName,
 ): Promise<LockedKey & { readonly lineage: readonly ApiKeyRow[] }> {
   const found = requireKey(await tx.apiKeys.find(name.organization, name.apiKey, false), name, tx.now)
+  let missingBefore = ''
   for (let attempt = 0; attempt < lineageAttemptsMax; attempt++) {
     const lineage = await tx.apiKeys.lockLineage(name.organization, found.lineage)
-    // A rotation that committed while we waited for its lock added a row that our statement could not see.
-    const ids = new Set(lineage.map(row => row.id))
-    if (lineage.some(row => row.rotatedTo !== null && !ids.has(row.rotatedTo))) continue
-    const key = lineage.find(row => row.id === name.apiKey)
-    return { key: requireKey(key, name, tx.now), lineage, now: judgedAt(tx, lineage) }
+    // A rotation that committed while we waited for its lock added a row that our statement could not see. Its predecessor
+    // is locked now: what another look does not bring either was purged.
+    const missing = missingSuccessors(lineage)
+    if (missing === '' || missing === missingBefore) {
+      const key = lineage.find(row => row.id === name.apiKey)
+      return { key: requireKey(key, name, tx.now), lineage, now: judgedAt(tx, lineage) }
+    }
+    missingBefore = missing
   }
   throw new RpcError('CONCURRENT_CHANGE', 'The key is being rotated: repeat the call.')
+}
+
+function missingSuccessors(lineage: readonly ApiKeyRow[]): string {
+  const ids = new Set<string | null>([null, ...lineage.map(row => row.id)])
+  return lineage.flatMap(row => (ids.has(row.rotatedTo) ? [] : [row.rotatedTo])).join(' ')
 }
 
 /** @throws RpcError ORGANIZATION_SUSPENDED */

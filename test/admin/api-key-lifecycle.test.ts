@@ -282,6 +282,29 @@ test('a revocation of the whole lineage also reaches a successor that is being m
   }
 })
 
+test('a key whose successor was purged can still be revoked', async () => {
+  const key = await newKey()
+  const successor = (await rotate(key.name)).apiKey
+  await call('deleteApiKey', { name: successor.name })
+  const sql = client().world.client
+  const id = successor.name.split('/')[3]
+  for (const statements of [
+    ["UPDATE api_keys SET purge_time = now() - interval '1 s' WHERE id = $1"],
+    [
+      'INSERT INTO digest_tombstones (digest, pepper_id, api_key_id, organization_id) SELECT digest, pepper_id, id, organization_id FROM api_keys WHERE id = $1',
+      'DELETE FROM api_keys WHERE id = $1',
+    ],
+  ]) {
+    await sql.query('BEGIN')
+    const { rows } = await sql.query('SELECT digest FROM api_keys WHERE id = $1', [id])
+    for (const statement of statements) await sql.query(statement, [id])
+    await sql.query('SELECT gw_record($1, $2, $3)', [[1], [rows[0].digest], [null]])
+    await sql.query('COMMIT')
+  }
+  const revoked = await call('revokeApiKey', { name: key.name, revokeReason: 'LEAKED', cascade: 'LINEAGE' })
+  expect(revoked.apiKeys.map(one => one.state)).toEqual(['REVOKED'])
+})
+
 test('an etag of another version is refused, before the state is looked at', async () => {
   const key = await newKey()
   await call('suspendApiKey', { name: key.name, etag: key.etag })
