@@ -56,11 +56,15 @@ function toChange(row: readonly unknown[]): FeedChange {
   }
 }
 
-/** The current row of what the change names, from the same snapshot; its primary key is null when it is gone. */
+/** The current row of what the change names, from the same snapshot; null when it is gone or not of a served profile. */
 function currentRow(row: readonly unknown[], kind: number): RawRow | null {
   const organizationsAt = readHeadColumns + apiKeyColumns.length
-  if (kind === 1 && row[readHeadColumns] !== null) return rawRow(row, apiKeyColumns, readHeadColumns)
-  if (kind === 2 && row[organizationsAt] !== null) return rawRow(row, organizationColumns, organizationsAt)
+  const [isKeyServed, isOrganizationServed] = [row[13], row[14]]
+  // The primary key tells whether there is a row.
+  if (kind === 1 && row[readHeadColumns] !== null && isKeyServed === true)
+    return rawRow(row, apiKeyColumns, readHeadColumns)
+  if (kind === 2 && row[organizationsAt] !== null && isOrganizationServed === true)
+    return rawRow(row, organizationColumns, organizationsAt)
   return null
 }
 

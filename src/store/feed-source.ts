@@ -30,7 +30,7 @@ export interface SidecarSelf {
   readonly pepperIds: readonly string[]
   /** The profiles served now, by name; asked anew with each beat since files may change. */
   profiles(): Readonly<Record<string, { readonly version: string; readonly digest: string }>>
-  /** Names of `check.profiles`, or null: API keys of all profiles are held. */
+  /** Names of `check.profiles`, or null: what belongs to any other is neither loaded nor taken out of a page. */
   readonly onlyProfiles: readonly string[] | null
 }
 
@@ -125,7 +125,7 @@ class PostgresFeedConnection implements FeedConnection {
 
   read(applied: bigint, witness: bigint, pageRevisions: number) {
     return this.orDestroy(async () => {
-      const page = toFeedPage(await this.rows(readStatement, [applied, witness, pageRevisions]))
+      const page = toFeedPage(await this.rows(readStatement, [applied, witness, pageRevisions, this.self.onlyProfiles]))
       if (page.timeline !== null) this.onPrimary()
       return page
     })
@@ -149,7 +149,7 @@ class PostgresFeedConnection implements FeedConnection {
         const [estimate] = (await this.rows(apiKeyEstimateStatement, []))[0] ?? []
         if (typeof estimate === 'number' && estimate > 0) sink.expect(estimate)
       }
-      await this.slices(declareOrganizations, [], rows =>
+      await this.slices(declareOrganizations, [this.self.onlyProfiles], rows =>
         sink.organizations(rows.map(row => rawRow(row, organizationColumns))),
       )
       await this.slices(declareApiKeys, [this.self.onlyProfiles], rows =>

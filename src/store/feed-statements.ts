@@ -56,13 +56,18 @@ SELECT served.profile,
 FROM jsonb_object_keys($7::jsonb) AS served(profile)`
 
 /** Number of columns of the read statement before those of `apiKeyColumns` and `organizationColumns`. */
-export const readHeadColumns = 13
+export const readHeadColumns = 15
 
-/** Statement 2 of a cycle. $1 applied revision, $2 witness revision, $3 page size. Rows are arrays; see feed-page.ts. */
+/**
+ * Statement 2 of a cycle. $1 applied revision, $2 witness revision, $3 page size, $4 the profiles served, or null for all.
+ * Rows are arrays; see feed-page.ts. What is not served comes with its change, since a revision must be seen whole, but
+ * marked: the profile of an organization never changes, nor the organization of an API key.
+ */
 export const readStatement = `
 SELECT h.revision, h.floor, n.nonce, w.nonce, (extract(epoch FROM clock_timestamp()) * 1000)::float8,
        CASE WHEN pg_is_in_recovery() THEN NULL ELSE left(pg_walfile_name(pg_current_wal_lsn()), 8) END,
        r.revision, r.nonce, r.changes, c.ordinal, c.kind, c.digest, c.organization,
+       $4::text[] IS NULL OR owner.profile = ANY ($4), $4::text[] IS NULL OR o.profile = ANY ($4),
        ${expressions(apiKeyColumns)}, ${expressions(organizationColumns)}
 FROM feed_head h
 JOIN feed_revision n ON n.revision = h.revision
@@ -70,6 +75,7 @@ LEFT JOIN feed_revision w ON w.revision = $2
 LEFT JOIN (SELECT * FROM feed_revision WHERE revision > $1 ORDER BY revision LIMIT $3) r ON true
 LEFT JOIN changes c ON c.revision = r.revision
 LEFT JOIN api_keys k ON k.digest = c.digest
+LEFT JOIN organizations owner ON $4::text[] IS NOT NULL AND owner.id = k.organization_id
 LEFT JOIN organizations o ON o.id = c.organization
 ORDER BY r.revision, c.ordinal`
 
@@ -87,10 +93,12 @@ export const loadHeadStatement =
 /** How many API keys the planner believes there are; negative when it never looked. */
 export const apiKeyEstimateStatement = "SELECT reltuples::float8 FROM pg_class WHERE oid = 'api_keys'::regclass"
 
+/** $1: the profiles served, or null for all. */
 export const declareOrganizations = `
-DECLARE served NO SCROLL CURSOR FOR SELECT ${expressions(organizationColumns)} FROM organizations o`
+DECLARE served NO SCROLL CURSOR FOR SELECT ${expressions(organizationColumns)} FROM organizations o
+WHERE $1::text[] IS NULL OR o.profile = ANY ($1::text[])`
 
-/** $1: the profiles whose API keys are served, or null for all. */
+/** $1: as above. */
 export const declareApiKeys = `
 DECLARE served NO SCROLL CURSOR FOR SELECT ${expressions(apiKeyColumns)} FROM api_keys k
 WHERE $1::text[] IS NULL OR k.organization_id IN (SELECT o.id FROM organizations o WHERE o.profile = ANY ($1::text[]))`

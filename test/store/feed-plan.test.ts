@@ -56,10 +56,14 @@ afterAll(async () => {
   await superuser.end()
 })
 
-async function explain(applied: number, page: number): Promise<readonly PlanNode[]> {
+async function explain(
+  applied: number,
+  page: number,
+  onlyProfiles: readonly string[] | null = null,
+): Promise<readonly PlanNode[]> {
   const result = await feed.query<{ 'QUERY PLAN': readonly [{ readonly Plan: PlanNode }] }>(
     `EXPLAIN (ANALYZE, FORMAT JSON) ${readStatement}`,
-    [applied, applied, page],
+    [applied, applied, page, onlyProfiles],
   )
   const nodes: PlanNode[] = []
   const visit = (node: PlanNode) => {
@@ -93,11 +97,18 @@ describe.each(['not analysed', 'analysed'])('the read statement over a million r
     for (const node of nodes) expect(node['Actual Rows'] ?? 0).toBeLessThanOrEqual(page)
   })
 
+  it('reads by key alone when it serves some profiles only', async () => {
+    const nodes = await explain(revisions - 50, 50, ['x'])
+    const scanned = nodes.filter(node => node['Node Type'] === 'Seq Scan').map(node => node['Relation Name'])
+    expect(scanned.filter(table => table !== 'feed_head')).toEqual([])
+    for (const node of nodes) expect(node['Actual Rows'] ?? 0).toBeLessThanOrEqual(50)
+  })
+
   it('takes less than a few milliseconds at the head', async () => {
     const times: number[] = []
     for (let round = 0; round < 20; round++) {
       const started = performance.now()
-      await feed.query(readStatement, [revisions, revisions, 50])
+      await feed.query(readStatement, [revisions, revisions, 50, null])
       times.push(performance.now() - started)
     }
     expect(times.sort((a, b) => a - b)[10]).toBeLessThan(20)

@@ -193,6 +193,29 @@ describe('read', () => {
     ])
   })
 
+  it('gives null for rows of profiles that the process does not serve, and counts their changes', async () => {
+    const connection = await connect(self({ onlyProfiles: ['x'] }))
+    const before = await head(connection)
+    await createKey('served', 'org_x')
+    await createKey('not served', 'org_y')
+    await transact(client, () => record(client, { organizations: ['org_y', 'org_x'] }))
+    const page = await connection.read(before, before, 50)
+    const ids = page.revisions.map(({ changes, rows }) => [changes, ...rows.map(({ row }) => row?.['organization_id'])])
+    expect(ids.slice(0, 2)).toEqual([
+      [1, 'org_x'],
+      [1, undefined],
+    ])
+    expect(page.revisions[1]?.rows).toEqual([
+      { kind: 1, digest: testDigest('not served'), organization: null, row: null },
+    ])
+    expect(page.revisions[2]?.rows.map(({ organization, row }) => [organization, row?.['id']])).toEqual([
+      ['org_y', undefined],
+      ['org_x', 'org_x'],
+    ])
+    const none = await (await connect(self({ onlyProfiles: [] }))).read(before, before, 50)
+    expect(none.revisions.flatMap(({ rows }) => rows.map(({ row }) => row))).toEqual([null, null, null, null])
+  })
+
   it('keeps revisions without changes, organizations, and kinds of a newer writer', async () => {
     const connection = await connect()
     const before = await head(connection)
@@ -348,11 +371,11 @@ describe('load', () => {
     execFileSync(process.execPath, ['--input-type=module', '-e', script], { cwd: packageRoot() })
   }
 
-  it('leaves out the API keys of profiles that the process does not serve, and keeps every organization', async () => {
+  it('leaves out the organizations and API keys of profiles that the process does not serve', async () => {
     await createKey('of profile x', 'org_x')
     const load = await loaded(await connect(self({ onlyProfiles: ['x'] })))
     expect(new Set(load.apiKeys.map(row => row['organization_id']))).toEqual(new Set(['org_x']))
-    expect(load.organizations.length).toBe(2)
+    expect(load.organizations.map(row => row['id'])).toEqual(['org_x'])
     expect((await loaded(await connect(self({ onlyProfiles: [] })))).apiKeys).toEqual([])
   })
 
