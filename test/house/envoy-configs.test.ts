@@ -4,6 +4,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
+import { parse } from 'yaml'
 import { envoyBinary } from '../support/envoy-binary.ts'
 import { root } from './sources.ts'
 
@@ -25,7 +26,6 @@ const settings = [
   'encode_raw_headers: true',
   'clear_route_cache: false',
   'enforce_response_header_limits: true',
-  'emit_filter_state_stats: true',
   'disallow_all: true, disallow_is_error: true',
   'timeout: 0.25s',
   'skip_envoy_headers: true',
@@ -75,6 +75,12 @@ describe.each(['envoy.yaml', 'envoy-uds.yaml', 'golden.yaml'])('%s', file => {
 describe.each(['envoy.yaml', 'envoy-uds.yaml'])('%s', file => {
   it.each(settings)('has %s', setting => {
     expect(read(file)).toContain(setting)
+  })
+
+  it('leads only to what this version serves: checks, and the API behind', () => {
+    const { clusters } = parse(read(file)).static_resources
+    expect(clusters.map((cluster: { name: string }) => cluster.name)).toEqual(['gatewarden', 'api'])
+    expect(read(file)).not.toContain('access_log')
   })
 })
 
