@@ -1,5 +1,6 @@
 // The built command as a person starts it: `serve` needs nothing, keeps what it made, ends in order, and says in one sentence
 // why it cannot start. Everything listens on unix sockets of a directory of its own.
+import { spawnSync } from 'node:child_process'
 import { existsSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { request } from 'node:http'
 import { createServer } from 'node:net'
@@ -12,7 +13,13 @@ import {
   CheckRequest,
   type CheckResponse,
 } from '../../src/gen/envoy/service/auth/v3/external_auth.ts'
-import { type Finished, type Running, runGatewarden, startGatewarden } from '../support/gatewarden-process.ts'
+import {
+  commandFile,
+  type Finished,
+  type Running,
+  runGatewarden,
+  startGatewarden,
+} from '../support/gatewarden-process.ts'
 import { preparedDataDir } from '../support/postgres.ts'
 import { repositoryFile } from '../support/repository-file.ts'
 import { until } from '../support/until.ts'
@@ -198,6 +205,19 @@ describe('a start that cannot go on', () => {
     expect(bad.stderr).toContain('unknown_field')
     expect(bad.code).toBe(78)
     expect(existsSync(join(directory, 'd'))).toBe(false)
+  }, 60_000)
+
+  it('names a full disk', () => {
+    // A bound on the size of files is met with the same errors as a full disk.
+    const script = 'ulimit -f 4000; exec "$0" "$1" serve'
+    const { status, stderr } = spawnSync('sh', ['-c', script, process.execPath, commandFile()], {
+      cwd: directory,
+      env: { PATH: process.env['PATH'], ...environment() },
+      encoding: 'utf8',
+    })
+    expect(stderr).toContain('the disk is full; free some space')
+    expect(sentences(stderr)).toBe(1)
+    expect(status).toBe(1)
   }, 60_000)
 
   it('refuses a pepper that others may read', async () => {

@@ -78,6 +78,19 @@ describe('hostile text', () => {
     )
   })
 
+  it('characters that hide, reorder or break a line are escaped, and come back as they were', () => {
+    const points = [
+      0x00, 0x07, 0x1b, 0x7f, 0x85, 0x9b, 0xad, 0x61c, 0x200b, 0x200e, 0x2028, 0x2029, 0x202e, 0x2066, 0xfeff, 0xe0001,
+      0x110bd,
+    ]
+    for (const point of points) {
+      const text = `a${String.fromCodePoint(point)}b`
+      const [line = ''] = lines(log => log.warn('hostile', { text, [text]: 1 }))
+      expect(line.slice(0, -1)).not.toMatch(deceptive)
+      expect(JSON.parse(line)).toMatchObject({ text, [text]: 1 })
+    }
+  })
+
   it('large, deep and cyclic fields are cut', () => {
     const cyclic: Record<string, unknown> = { big: 'x'.repeat(100_000) }
     cyclic['self'] = cyclic
