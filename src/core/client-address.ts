@@ -16,11 +16,11 @@ export type ClientAddressMode =
 export const chainEntriesMax = 20
 /** Octets of a forwarding chain over all its lines. */
 export const chainLengthMax = 4096
-/** Octets of call metadata that may be an address: the longest spelling with brackets, port and a zone. */
-const metadataLengthMax = 256
+/** Octets of one entry, or of the metadata that is one: an address with brackets, port and a zone id that is no novel. */
+export const entryLengthMax = 256
 
 const forwardedFor = 'x-forwarded-for'
-const metadataOctets = new Uint8Array(metadataLengthMax)
+const metadataOctets = new Uint8Array(entryLengthMax)
 /** Ranges of the entries of a chain, first to last. */
 const entries = new Int32Array(chainEntriesMax * 2)
 
@@ -52,7 +52,7 @@ export function compileClientAddress(mode: ClientAddressMode): ClientAddressRead
 
 function readMetadata(text: string | undefined, out: AddressWords): void {
   out.family = 0
-  if (text === undefined || text.length > metadataLengthMax) return
+  if (text === undefined || text.length > entryLengthMax) return
   for (let i = 0; i < text.length; i++) {
     const octet = text.charCodeAt(i)
     if (octet > 0x7e) return
@@ -131,6 +131,7 @@ function readEntry(bytes: Uint8Array, start: number, end: number, out: AddressWo
   while (start < end && isBlank(bytes[start])) start++
   while (start < end && isBlank(bytes[end - 1])) end--
   out.family = 0
+  if (end - start > entryLengthMax) return false
   if (bytes[start] === 0x5b && start < end) return readBracketed(bytes, start, end, out)
   const colon = indexOf(bytes, start, end, 0x3a)
   if (colon < 0) return parseAddressOctets(bytes, start, end, out)
