@@ -31,6 +31,8 @@ export function showCheckMetrics(metrics: Metrics, parts: CheckParts): void {
   metrics.read('gatewarden_table_missing_peppers', () => table.missingPeppers())
   metrics.read('gatewarden_feed_reload_total', () => samplesOfMap('cause', counts.reloads))
   metrics.read('gatewarden_feed_errors_total', () => samplesOfMap('cause', counts.errors))
+  metrics.read('gatewarden_feed_load_failed_total', counts.loadsFailed)
+  metrics.read('gatewarden_db_conn_killed_total', counts.connectionsKilled)
   metrics.read('gatewarden_record_invalid_total', () => samplesOfMap('cause', counts.invalid))
   metrics.read('gatewarden_suspend_detected_total', () => counts.suspends())
   metrics.read('gatewarden_hint_missed_total', () => counts.hintsMissed())

@@ -9,6 +9,8 @@ export interface FeedCounts {
   readonly invalid: ReadonlyMap<string, number>
   readonly suspends: () => number
   readonly hintsMissed: () => number
+  readonly loadsFailed: () => number
+  readonly connectionsKilled: () => number
 }
 
 /** An observer of the feed, and what it counted. `onConfirmed` runs after each confirm. */
@@ -18,6 +20,8 @@ export function watchFeed(log: Log, onConfirmed: () => void): FeedObserver & { r
   const invalid = new Map<string, number>()
   let suspends = 0
   let hintsMissed = 0
+  let loadsFailed = 0
+  let connectionsKilled = 0
   let lastError = ''
   const record = (event: FeedEvent) => {
     switch (event.type) {
@@ -38,6 +42,7 @@ export function watchFeed(log: Log, onConfirmed: () => void): FeedObserver & { r
         return
       case 'fault': {
         bump(errors, event.cause)
+        if (event.step === 'load') loadsFailed += 1
         // A database that stays away would repeat the same line with every attempt.
         const text = `${event.step} ${event.cause} ${event.error instanceof Error ? event.error.message : ''}`
         if (text !== lastError) log.warn('feed error', { step: event.step, cause: event.cause, error: event.error })
@@ -80,10 +85,22 @@ export function watchFeed(log: Log, onConfirmed: () => void): FeedObserver & { r
         log.error('the feed threw', { error: event.error })
         return
       case 'connection_killed':
+        connectionsKilled += 1
         return
     }
   }
-  return { record, counts: { reloads, errors, invalid, suspends: () => suspends, hintsMissed: () => hintsMissed } }
+  return {
+    record,
+    counts: {
+      reloads,
+      errors,
+      invalid,
+      suspends: () => suspends,
+      hintsMissed: () => hintsMissed,
+      loadsFailed: () => loadsFailed,
+      connectionsKilled: () => connectionsKilled,
+    },
+  }
 }
 
 function bump(counts: Map<string, number>, cause: string): void {

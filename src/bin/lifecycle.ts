@@ -1,5 +1,5 @@
 // One process from its first signal to its last: waits, drains its parts together, and knows when to give up.
-// SIGTERM drains with notice, SIGINT without; a second signal or 15 s ends the process at once with exit 1.
+// SIGTERM drains with notice, SIGINT and SIGHUP without; a second signal or 15 s ends the process at once with exit 1.
 import { type ExitCode, exitFailed, exitOk } from '../cli/command.ts'
 import type { Log } from '../observe/log.ts'
 import type { DrainTimes } from '../rpc/drain.ts'
@@ -34,13 +34,18 @@ export function awaitEnding(log: Log, hardExit: (code: ExitCode) => void): Endin
     resolve = settle
   })
   let signals = 0
-  for (const signal of ['SIGTERM', 'SIGINT'] as const) {
+  for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) {
     process.on(signal, () => {
       signals += 1
       if (signals > 1) hardExit(exitFailed)
       resolve({ signal })
     })
   }
+  // Node would print the error as it is, past the redaction of the log.
+  process.on('uncaughtException', error => {
+    log.error('an unforeseen error ends this process', { error })
+    hardExit(exitFailed)
+  })
   const fail = (error: unknown) => {
     log.error('this process cannot go on', { error })
     resolve({ signal: 'failure' })

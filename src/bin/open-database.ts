@@ -41,13 +41,22 @@ export async function openDatabase(
 /** Pause between attempts to reach a database that is not there yet. */
 const retryMs = 1000
 
-/** Migrates, waiting for a database that does not answer yet. @returns names of the migrations applied */
-export async function migrateWhenReachable({ servers }: Database, log: Log): Promise<readonly string[]> {
+/**
+ * Migrates, waiting for a database that does not answer yet: at most `waitMs`, or as long as it takes.
+ * @returns names of the migrations applied
+ */
+export async function migrateWhenReachable(
+  { servers }: Database,
+  log: Log,
+  waitMs = Number.POSITIVE_INFINITY,
+): Promise<readonly string[]> {
+  const started = performance.now()
   for (let attempt = 1; ; attempt += 1) {
     try {
       return await migrate(servers[0])
     } catch (error) {
       if (error instanceof StoreSetupError || !isUnreachable(error)) throw error
+      if (performance.now() - started >= waitMs) throw unreachable(error)
       if (attempt === 1) log.warn('the database does not answer; waiting for it', { error })
       await new Promise(resolve => setTimeout(resolve, retryMs))
     }
@@ -71,6 +80,27 @@ export async function refuseNewerSchema({ servers }: Database, log: Log): Promis
   } finally {
     await client.end().catch(() => undefined)
   }
+}
+
+/** Makes sure that a command finds what it needs. @throws StoreSetupError for no answer, and for a schema that is not there */
+export async function requireReady({ servers }: Database): Promise<void> {
+  const client = new pg.Client({ ...servers[0], application_name: 'gatewarden start' })
+  client.on('error', () => undefined) // the query under way rejects as well
+  try {
+    await client.connect()
+    await requireSchema(client)
+  } catch (error) {
+    throw isUnreachable(error) ? unreachable(error) : error
+  } finally {
+    await client.end().catch(() => undefined)
+  }
+}
+
+/** The sentence for a database that does not answer. */
+function unreachable(cause: unknown): StoreSetupError {
+  const reason = cause instanceof Error ? cause.message : String(cause)
+  const text = `The database does not answer (${reason}): start it, or mend DATABASE_URL.`
+  return new StoreSetupError(text, { cause })
 }
 
 /** Errors of the network, of a server that is starting, and of a name that does not resolve yet. */

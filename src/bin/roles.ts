@@ -7,7 +7,13 @@ import { createNames } from '../core/names.ts'
 import { makeBootstrapToken, makeOwnAdminKey } from './bootstrap.ts'
 import { adminKeyFile, keepAdminKey, openPeppers, type Peppers, prepareDataDir } from './data-dir.ts'
 import { runUntilEnded } from './lifecycle.ts'
-import { migrateWhenReachable, type OpenedDatabase, openDatabase, refuseNewerSchema } from './open-database.ts'
+import {
+  migrateWhenReachable,
+  type OpenedDatabase,
+  openDatabase,
+  refuseNewerSchema,
+  requireReady,
+} from './open-database.ts'
 import { type Frame, runFramed, startMetrics } from './process-frame.ts'
 import { keyPrefixes, openProfiles, type Profiles } from './profiles.ts'
 import { startAdmin } from './run-admin.ts'
@@ -85,12 +91,15 @@ async function admin(frame: Frame, _io: Io, invocation: Invocation): Promise<Exi
   })
 }
 
+/** How long the command waits for the database: a job that hangs for ever tells nobody. */
+const migrateWaitMs = 60_000
+
 async function migrateOnly(frame: Frame, io: Io): Promise<ExitCode> {
   const { config, log } = frame
   if (config.database.url === null) prepareDataDir(config)
   return closing(async close => {
     const opened = close(await openDatabase(config, { exclusive: false, log, onFailure: frame.ending.fail }))
-    const applied = await migrateWhenReachable(opened.database, log)
+    const applied = await migrateWhenReachable(opened.database, log, migrateWaitMs)
     io.out(applied.length === 0 ? 'The schema is up to date.\n' : `Applied ${applied.join(', ')}.\n`)
     return exitOk
   })
@@ -106,6 +115,7 @@ async function bootstrap(frame: Frame, io: Io, invocation: Invocation): Promise<
   }
   return closing(async close => {
     const opened = close(await openDatabase(config, { exclusive: false, log, onFailure: frame.ending.fail }))
+    await requireReady(opened.database)
     const token = await makeBootstrapToken(opened.database, adminPepper, invocation.flag('break-glass'))
     io.out(`${token}\n`)
     io.err('Good for 15 minutes and one use: gatewarden bootstrap complete TOKEN --save admin.key\n')

@@ -49,6 +49,12 @@ export const metricCatalogue = {
   },
   gatewarden_feed_reload_total: { kind: 'counter', labels: ['cause'], help: 'Loads of the whole table, by cause.' },
   gatewarden_feed_errors_total: { kind: 'counter', labels: ['cause'], help: 'Feed cycles that failed, by cause.' },
+  gatewarden_feed_load_failed_total: {
+    kind: 'counter',
+    labels: [],
+    help: 'Loads of the whole table that did not end.',
+  },
+  gatewarden_db_conn_killed_total: { kind: 'counter', labels: [], help: 'Feed connections given up and destroyed.' },
   gatewarden_suspend_detected_total: {
     kind: 'counter',
     labels: [],

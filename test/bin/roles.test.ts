@@ -187,6 +187,26 @@ describe('check and admin apart', () => {
   }, 60_000)
 })
 
+describe('bootstrap without what it needs', () => {
+  const bootstrap = (url: string) =>
+    runGatewarden(
+      ['bootstrap'],
+      { ...environment({ GATEWARDEN_ADMIN_PEPPER_FILE: join(directory, 'a1') }), DATABASE_URL: url },
+      directory,
+    )
+
+  it('names a database that does not answer, and one without a schema', async () => {
+    const away = await bootstrap('postgres://localhost:1/nowhere')
+    expect(away.stderr).toContain('gatewarden bootstrap: The database does not answer')
+    expect(away.code).toBe(1)
+    const empty = await cluster.createDatabase('empty')
+    const bare = await bootstrap(environment({})['DATABASE_URL']?.replace(database.name, empty.name) ?? '')
+    expect(bare.stderr).toContain('run "gatewarden migrate"')
+    expect(bare.code).toBe(1)
+    await empty.drop()
+  }, 60_000)
+})
+
 describe('pipes', () => {
   it('a reader that leaves ends a client command quietly', () => {
     const script = `"$1" "$2" profile show --json 2>"$3" | head -c 1 >/dev/null`
