@@ -143,6 +143,7 @@ function readHttp(view: RequestView, limit: number): void {
     const { field } = reader
     if (field === 3) {
       readMapHeader(view, reader.enter(limit))
+      if (!met.headerMap) reader.at = readPlainHeaders(view, reader.bytes, reader.at, limit, mapTag, valueTag)
       continue
     }
     if (field > 13) {
@@ -182,15 +183,62 @@ function readMapHeader(view: RequestView, limit: number): void {
   if (!met.headerMap) addHeader(view, entry.keyStart, entry.keyEnd, entry.valueStart, entry.valueEnd)
 }
 
-function readHeaderMap(view: RequestView, limit: number): void {
-  while (reader.next(limit)) {
-    if (reader.field !== 1) {
-      reader.skip(limit)
-      continue
+/** Tags of one octet: an entry of `headers`, one of `header_map`, and a value as text or as octets. */
+const mapTag = 0x1a
+const headerMapTag = 0x0a
+const valueTag = 0x12
+const rawValueTag = 0x1a
+
+/**
+ * Notes headers in the plainest spelling, which is what encoders write: name in field 1 and value in field 2 or under
+ * `otherTag`, nothing else, lengths of one or two octets. Reads from `at` up to the first that is anything else.
+ * @returns where it stopped: nothing of that entry has been read.
+ */
+function readPlainHeaders(
+  view: RequestView,
+  bytes: Uint8Array,
+  start: number,
+  limit: number,
+  entryTag: number,
+  otherTag: number,
+): number {
+  let at = start
+  while (at + 6 < limit && bytes[at] === entryTag) {
+    let entryLength = bytes[at + 1] ?? 0
+    let name = at + 2
+    if (entryLength >= 0x80) {
+      const high = bytes[name++] ?? 0
+      if (high >= 0x80 || high === 0) break
+      entryLength = (entryLength & 0x7f) | (high << 7)
     }
-    const end = reader.enter(limit)
-    if (reader.plainPair(end, 3)) addHeader(view, reader.keyStart, reader.keyEnd, reader.start, reader.end)
-    else readHeaderValue(view, end)
+    const end = name + entryLength
+    const nameLength = bytes[name + 1] ?? 0
+    const tagAt = name + 2 + nameLength
+    if (end > limit || bytes[name] !== headerMapTag || nameLength >= 0x80 || tagAt + 1 >= end) break
+    const tag = bytes[tagAt]
+    let value = tagAt + 2
+    let length = bytes[tagAt + 1] ?? 0
+    if (length >= 0x80) {
+      const high = bytes[value++] ?? 0
+      if (high >= 0x80 || high === 0) break
+      length = (length & 0x7f) | (high << 7)
+    }
+    if ((tag !== valueTag && tag !== otherTag) || value + length !== end) break
+    addHeader(view, name + 2, tagAt, value, end)
+    at = end
+  }
+  return at
+}
+
+function readHeaderMap(view: RequestView, limit: number): void {
+  reader.at = readPlainHeaders(view, reader.bytes, reader.at, limit, headerMapTag, rawValueTag)
+  while (reader.next(limit)) {
+    if (reader.field === 1) {
+      readHeaderValue(view, reader.enter(limit))
+      reader.at = readPlainHeaders(view, reader.bytes, reader.at, limit, headerMapTag, rawValueTag)
+    } else {
+      reader.skip(limit)
+    }
   }
 }
 
@@ -233,13 +281,6 @@ const entry = { keyStart: 0, keyEnd: 0, valueStart: 0, valueEnd: 0 }
 
 function readEntry(limit: number): void {
   let seen = 0
-  if (reader.plainPair(limit, 2)) {
-    entry.keyStart = reader.keyStart
-    entry.keyEnd = reader.keyEnd
-    entry.valueStart = reader.start
-    entry.valueEnd = reader.end
-    return
-  }
   entry.keyStart = entry.keyEnd = entry.valueStart = entry.valueEnd = 0
   while (reader.next(limit)) {
     const { field } = reader

@@ -22,9 +22,6 @@ export class WireReader {
   /** Range of the value taken by `take`. */
   start = 0
   end = 0
-  /** Range of the key found by `plainPair`. */
-  keyStart = 0
-  keyEnd = 0
   /** False once anything was wrong. */
   sound = true
 
@@ -59,34 +56,6 @@ export class WireReader {
       return
     }
     this.end = this.at += length
-  }
-
-  /**
-   * Reads a message that is exactly a key of under 128 octets in field 1 and a value of under 16,384 in field 2, or in
-   * `other`, as nearly every header is. False: it is not, and nothing has been read.
-   */
-  plainPair(limit: number, other: 2 | 3): boolean {
-    const { bytes, at } = this
-    // The octets looked at stand before `limit`, or the sums below do not end there.
-    if (!this.sound || limit - at < 4 || bytes[at] !== 0x0a) return false
-    const keyLength = bytes[at + 1] ?? 0x80
-    const tagAt = at + 2 + keyLength
-    if (keyLength >= 0x80 || tagAt + 1 >= limit) return false
-    const tag = bytes[tagAt]
-    if (tag !== 0x12 && tag !== other * 8 + LENGTH) return false
-    let length = bytes[tagAt + 1] ?? 0x80
-    let start = tagAt + 2
-    if (length >= 0x80) {
-      const high = bytes[start++] ?? 0x80
-      if (high >= 0x80 || high === 0) return false
-      length = (length & 0x7f) | (high << 7)
-    }
-    if (start + length !== limit) return false
-    this.keyStart = at + 2
-    this.keyEnd = tagAt
-    this.start = start
-    this.end = this.at = limit
-    return true
   }
 
   /** Takes the value as a nested message: its fields come next, up to the limit that is returned. */
