@@ -148,14 +148,18 @@ function readBracketed(bytes: Uint8Array, start: number, end: number, out: Addre
   return indexOf(bytes, start, close, 0x3a) >= 0 && readZoned(bytes, start + 1, close, out)
 }
 
-/** An IPv6 spelling with its zone id cut off. The zone names an interface of somebody else's machine. */
+/**
+ * An IPv6 spelling with its zone id cut off. The zone names an interface of somebody else's machine; it holds no comma,
+ * which stands between the values of a header that came twice.
+ */
 function readZoned(bytes: Uint8Array, start: number, end: number, out: AddressWords): boolean {
   const percent = indexOf(bytes, start, end, 0x25)
   if (percent < 0) return parseAddressOctets(bytes, start, end, out)
   if (percent + 1 === end) return false
   for (let i = percent + 1; i < end; i++) {
     const octet = bytes[i] ?? 0
-    if (octet < 0x21 || octet > 0x7e || octet === 0x5b || octet === 0x5d || octet === 0x25) return false
+    if (octet < 0x21 || octet > 0x7e || octet === 0x5b || octet === 0x5d || octet === 0x25 || octet === 0x2c)
+      return false
   }
   return indexOf(bytes, start, percent, 0x3a) >= 0 && parseAddressOctets(bytes, start, percent, out)
 }
