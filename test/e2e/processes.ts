@@ -49,6 +49,19 @@ export interface AdminProcess {
   readonly channel: RpcChannel
 }
 
+const processes = new Set<Running>()
+
+function keep(running: Running): Running {
+  processes.add(running)
+  void running.exited.then(() => processes.delete(running))
+  return running
+}
+
+/** Ends what a failed test has left running. For `afterAll`, before the database goes. */
+export async function killProcesses(): Promise<void> {
+  await Promise.all([...processes].map(each => each.stop('SIGKILL')))
+}
+
 /** Clients of one database under one directory. */
 export interface Site {
   readonly directory: string
@@ -61,7 +74,8 @@ const outcomeOf = (answer: Answer): Outcome =>
 
 /** A client of one check listener: raw octets out, the reply read by the full decoder. */
 export function openCheckClient(address: string): CheckClient {
-  const client = new Client(address, credentials.createInsecure(), { 'grpc.enable_channelz': 0 })
+  const options = { 'grpc.enable_channelz': 0, 'grpc.use_local_subchannel_pool': 1 } // a connection of its own
+  const client = new Client(address, credentials.createInsecure(), options)
   const ask = (sent: SentRequest) =>
     new Promise<Answer>((resolve, reject) => {
       const pass = (octets: Buffer) => octets
@@ -109,16 +123,18 @@ export async function startCheckProcess(
   const socket = join(site.directory, `${name}.sock`)
   const metrics = join(site.directory, `${name}-metrics.sock`)
   const port = await freePort()
-  const running = startGatewarden(
-    ['check'],
-    {
-      ...siteSettings(site),
-      GATEWARDEN_CHECK_LISTEN: `unix:${socket},127.0.0.1:${port}`,
-      GATEWARDEN_METRICS_LISTEN: `unix:${metrics}`,
-      GATEWARDEN_CLIENT_ADDRESS_MODE: 'source-address',
-      ...settings,
-    },
-    site.directory,
+  const running = keep(
+    startGatewarden(
+      ['check'],
+      {
+        ...siteSettings(site),
+        GATEWARDEN_CHECK_LISTEN: `unix:${socket},127.0.0.1:${port}`,
+        GATEWARDEN_METRICS_LISTEN: `unix:${metrics}`,
+        GATEWARDEN_CLIENT_ADDRESS_MODE: 'source-address',
+        ...settings,
+      },
+      site.directory,
+    ),
   )
   const client = openCheckClient(`unix:${socket}`)
   const page = async (path: string) => read(metrics, path)
@@ -149,14 +165,16 @@ export async function untilReady(process: CheckProcess, limitMs = startWithinMs)
 export async function startAdminProcess(site: Site): Promise<AdminProcess> {
   const settings = siteSettings(site)
   const address = `unix:${join(site.directory, 'admin.sock')}`
-  const running = startGatewarden(
-    ['admin'],
-    {
-      ...settings,
-      GATEWARDEN_ADMIN_LISTEN: address,
-      GATEWARDEN_METRICS_LISTEN: `unix:${join(site.directory, 'admin-metrics.sock')}`,
-    },
-    site.directory,
+  const running = keep(
+    startGatewarden(
+      ['admin'],
+      {
+        ...settings,
+        GATEWARDEN_ADMIN_LISTEN: address,
+        GATEWARDEN_METRICS_LISTEN: `unix:${join(site.directory, 'admin-metrics.sock')}`,
+      },
+      site.directory,
+    ),
   )
   const stranger = openChannel({ address })
   const token = await makeBootstrapToken(site.database, { id: 'a1', octets: adminPepper }, false)

@@ -17,6 +17,7 @@ import { until } from '../support/until.ts'
 import {
   type AdminProcess,
   type CheckProcess,
+  killProcesses,
   type Outcome,
   startAdminProcess,
   startCheckProcess,
@@ -65,9 +66,9 @@ beforeAll(async () => {
   lanes = await Promise.all(Array.from({ length: lanesCount }, newLane))
 })
 afterAll(async () => {
-  check.close()
-  admin.channel.close()
-  await Promise.all([check.running.stop('SIGINT'), admin.running.stop('SIGINT')])
+  check?.close()
+  admin?.channel.close()
+  await killProcesses()
   rmSync(directory, { recursive: true, force: true })
 })
 
