@@ -69,6 +69,17 @@ export interface ApiKeyRows {
   /** API keys of an organization that are not deleted. */
   count(organization: string): Promise<number>
   list(query: ApiKeyQuery): Promise<readonly ApiKeyRow[]>
+  /**
+   * Deletes API keys past their purge time, at most `limit`, all of one organization, and leaves a tombstone of each.
+   * One that another transaction holds waits for the next time. Null: none is due.
+   */
+  purgeDue(limit: number): Promise<PurgedApiKeys | null>
+}
+
+/** What a purge took away, in id order; never empty. */
+export interface PurgedApiKeys {
+  readonly organization: string
+  readonly keys: readonly { readonly id: string; readonly digest: Buffer }[]
 }
 
 export interface ApiKeyQuery extends RowPage {

@@ -17,6 +17,7 @@ import { type ListFields, listTail, Parameters } from './admin-list.ts'
 import { countOf, rowsOf } from './admin-query.ts'
 import { type ApiKeyColumns, apiKeyColumns, toApiKey } from './api-key-columns.ts'
 import { timestamptzParameter } from './column-values.ts'
+import { purgeDue } from './purge-due.ts'
 
 /** Numbers of admin.v1.State, in the order of core/api-key. */
 function stateExpression(now: string): string {
@@ -82,6 +83,7 @@ export function adminApiKeyRows(client: pg.ClientBase): ApiKeyRows {
     },
 
     list: query => list(client, query),
+    purgeDue: limit => purgeDue(client, limit),
   }
 }
 
