@@ -20,6 +20,13 @@ export const chainLengthMax = 4096
 export const entryLengthMax = 256
 
 const forwardedFor = 'x-forwarded-for'
+
+/** 1 for the unreserved characters of RFC 3986. */
+const unreserved = new Uint8Array(256)
+for (const character of 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~') {
+  unreserved[character.charCodeAt(0)] = 1
+}
+
 const metadataOctets = new Uint8Array(entryLengthMax)
 /** Ranges of the entries of a chain, first to last. */
 const entries = new Int32Array(chainEntriesMax * 2)
@@ -149,18 +156,14 @@ function readBracketed(bytes: Uint8Array, start: number, end: number, out: Addre
 }
 
 /**
- * An IPv6 spelling with its zone id cut off. The zone names an interface of somebody else's machine; it holds no comma,
- * which stands between the values of a header that came twice.
+ * An IPv6 spelling with its zone id cut off: it names an interface of somebody else's machine. Unreserved characters only
+ * (RFC 6874), so that no comma between two values of a header, no port and no prefix length is taken for a part of it.
  */
 function readZoned(bytes: Uint8Array, start: number, end: number, out: AddressWords): boolean {
   const percent = indexOf(bytes, start, end, 0x25)
   if (percent < 0) return parseAddressOctets(bytes, start, end, out)
   if (percent + 1 === end) return false
-  for (let i = percent + 1; i < end; i++) {
-    const octet = bytes[i] ?? 0
-    if (octet < 0x21 || octet > 0x7e || octet === 0x5b || octet === 0x5d || octet === 0x25 || octet === 0x2c)
-      return false
-  }
+  for (let i = percent + 1; i < end; i++) if (unreserved[bytes[i] ?? 0] === 0) return false
   return indexOf(bytes, start, percent, 0x3a) >= 0 && parseAddressOctets(bytes, start, percent, out)
 }
 

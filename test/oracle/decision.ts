@@ -171,7 +171,7 @@ function clientAddress(request: ModelRequest, hops: number): string | null {
   if (Number(bracketed?.[2] ?? ported?.[2] ?? 1) > 65535) return null
   entry = bracketed?.[1] ?? ported?.[1] ?? entry
   if (bracketed !== null && !entry.includes(':')) return null
-  if (entry.includes(':')) entry = entry.replace(/%.+$/, '')
+  if (entry.includes(':')) entry = entry.replace(/%[\w.~-]+$/, '')
   if (isIP(entry) === 0 || entry.includes('%')) return null
   if (isIP(entry) === 4) return entry
   const hex = new URL(`http://[${entry}]/`).hostname.slice(1, -1)

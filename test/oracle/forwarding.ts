@@ -39,7 +39,7 @@ export function plainEntry(text: string): PlainAddress | null {
     /^(?:\[([^[\]]*:[^[\]]*)\]|([0-9.]+(?=:[^:]*$)))(?::([1-9][0-9]{0,4}))?$/.exec(bare) ?? []
   if (Number(port) > 65_535) return null
   const address = bracketed ?? quad ?? bare
-  return plainAddress(address.includes(':') ? address.replace(/%[!-$&-+\--Z\\^-~]+$/, '') : address)
+  return plainAddress(address.includes(':') ? address.replace(/%[\w.~-]+$/, '') : address)
 }
 
 export function plainIsIn(address: PlainAddress, cidrs: readonly string[]): boolean {

@@ -1,6 +1,7 @@
 // Whole checks in process for corpora: for every product, keys that hold every scope but one, a key that holds all of them, and a
 // key with an allowlist. Answers are read from the decision, and held against the first octets of the reply.
 
+import { createHash } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { parse } from 'yaml'
 import { parseEntry } from '../../src/core/address.ts'
@@ -45,14 +46,16 @@ const limit = { limit: 1_000_000, windowMicros: 3_600_000_000 }
 
 const uuid = (number: number) => `019ca000-0000-7000-8000-${number.toString(16).padStart(12, '0')}`
 
-/** A secret of an imported form of the product that no other number has. */
+/** A secret of an imported form of the product, so far from those of other numbers that no change of a few characters meets one. */
 function importedSecret(profile: ProfileDocument, number: number): string {
   const prefix: string = profile.environments.live.prefix
   const form = profile.key.imported[0]
+  const hex = createHash('sha256').update(`key ${number}`).digest('hex')
   if (form.inner !== undefined) {
-    return prefix + Buffer.from(form.inner.replace('{uuidv7}', uuid(number))).toString('base64url')
+    const uuidv7 = `${hex.slice(0, 8)}-${hex.slice(8, 12)}-7${hex.slice(12, 15)}-8${hex.slice(15, 18)}-${hex.slice(18, 30)}`
+    return prefix + Buffer.from(form.inner.replace('{uuidv7}', uuidv7)).toString('base64url')
   }
-  return prefix + number.toString(16).padStart(form.length.min, '0')
+  return prefix + hex.slice(0, form.length.min)
 }
 
 export interface ScopedOptions {
