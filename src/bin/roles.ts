@@ -4,6 +4,7 @@ import { existsSync } from 'node:fs'
 import { type ExitCode, exitOk, type Invocation, type Io } from '../cli/command.ts'
 import type { RoleHandlers } from '../cli/commands.ts'
 import { createNames } from '../core/names.ts'
+import type { Metrics } from '../observe/metrics.ts'
 import { makeBootstrapToken, makeOwnAdminKey } from './bootstrap.ts'
 import { adminKeyFile, keepAdminKey, openPeppers, type Peppers, prepareDataDir } from './data-dir.ts'
 import { runUntilEnded } from './lifecycle.ts'
@@ -51,7 +52,7 @@ async function serve(frame: Frame, io: Io): Promise<ExitCode> {
     const serving = close(
       await startCheck(config, { ...checkPorts(frame, opened, peppers, profiles), loadJitterMs: 0 }),
     )
-    const http = close(await observed(frame, profiles, [serving], () => serving.ready() && running.ready()))
+    const http = close(await observed(frame, profiles, [serving, running], () => serving.ready() && running.ready()))
     await settled(serving, frame)
     const ports = { check: serving.addresses, admin: running.address, metrics: http.address }
     io.out(servingText(frame, profiles, ports))
@@ -85,7 +86,7 @@ async function admin(frame: Frame, _io: Io, invocation: Invocation): Promise<Exi
     if (invocation.flag('migrate')) logMigrations(frame, await migrateWhenReachable(opened.database, log))
     else await refuseNewerSchema(opened.database, log)
     const running = close(await startAdmin(config, adminPorts(frame, opened, peppers, profiles)))
-    const http = close(await observed(frame, profiles, [], running.ready))
+    const http = close(await observed(frame, profiles, [running], running.ready))
     log.info('listening', { admin: running.address, metrics: http.address, version: frame.version })
     return runUntilEnded(frame.ending, [running], log, frame.hardExit)
   })
@@ -157,11 +158,17 @@ function adminPorts(
   profiles: Profiles,
 ) {
   if (adminPepper === null) throw new StartError('admin.pepper is not set; name the file of the pepper of admin keys.')
-  return { database, peppers: apiKeys, adminPepper, profiles, log, mono: systemClock.mono, wall: systemClock.wall }
+  const { mono, wall } = systemClock
+  return { database, peppers: apiKeys, adminPepper, profiles, log, timers: systemTimers, mono, wall }
 }
 
-function observed(frame: Frame, profiles: Profiles, checks: readonly RunningCheck[], ready: () => boolean) {
-  for (const each of checks) each.observe(frame.metrics)
+/** A part with metrics of its own. */
+interface Observed {
+  observe(metrics: Metrics): void
+}
+
+function observed(frame: Frame, profiles: Profiles, parts: readonly Observed[], ready: () => boolean) {
+  for (const each of parts) each.observe(frame.metrics)
   frame.metrics.read('gatewarden_config_reload_failed', () => (profiles.status().some(({ failed }) => failed) ? 1 : 0))
   return startMetrics(frame, ready)
 }

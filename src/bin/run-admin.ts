@@ -1,16 +1,20 @@
 // The admin role, wired: store, profiles, the services of the admin interface, health, reflection, one listener.
 // Handlers see ports only; the peppers, the pool and the random numbers meet them here.
 import { createHmac, randomBytes } from 'node:crypto'
+import type { Pool } from 'pg'
 import type { AdminContext } from '../admin/admin-services.ts'
 import type { AdminStore } from '../admin/admin-store.ts'
 import { FailedAttempts } from '../admin/failed-attempts.ts'
 import { PageTokens } from '../admin/page-token.ts'
 import type { LoadedProfile, ProfileContext } from '../admin/profile-admin.ts'
+import { purgeApiKeys } from '../admin/purge-api-keys.ts'
 import type { Config, TlsFiles } from '../config/config.ts'
 import { parseListen } from '../config/listen-address.ts'
 import type { LoadedPepper } from '../config/pepper-file.ts'
+import type { FeedTimers } from '../feed/feed-source.ts'
 import type { Pepper } from '../keys/digest.ts'
 import type { Log } from '../observe/log.ts'
+import type { Metrics } from '../observe/metrics.ts'
 import { lintProfile } from '../profile/lint.ts'
 import { type DrainTimes, drain } from '../rpc/drain.ts'
 import { type ListenTls, listen } from '../rpc/listen.ts'
@@ -23,6 +27,7 @@ import { closeTimes } from './lifecycle.ts'
 import type { Profiles } from './profiles.ts'
 import { StartError } from './start-error.ts'
 import { readTlsFiles } from './tls-files.ts'
+import { scheduleUpkeep } from './upkeep-schedule.ts'
 
 /** What the admin role gets from outside. */
 export interface AdminPorts {
@@ -33,6 +38,7 @@ export interface AdminPorts {
   readonly adminPepper: LoadedPepper
   readonly profiles: Profiles
   readonly log: Log
+  readonly timers: FeedTimers
   /** Milliseconds that never go back. */
   readonly mono: () => number
   /** Unix milliseconds, for what is only shown. */
@@ -45,13 +51,12 @@ export interface RunningAdmin {
   /** What bootstrapping needs; for the wiring of `serve` alone. */
   readonly access: AdminContext
   ready(): boolean
+  /** Shows this role's metrics. */
+  observe(metrics: Metrics): void
   drain(times: DrainTimes): Promise<void>
   /** Ends without notice; does nothing after a drain. */
   close(): Promise<void>
 }
-
-/** Feed revisions and remembered requests are cleared away this often. */
-const upkeepMs = 300_000
 
 /** Starts the role. It listens whether or not the database answers. @throws StartError, ListenError */
 export async function startAdmin(config: Config, ports: AdminPorts): Promise<RunningAdmin> {
@@ -68,14 +73,10 @@ export async function startAdmin(config: Config, ports: AdminPorts): Promise<Run
   const tls = config.admin.tls === null ? {} : { tls: readTls(config.admin.tls) }
   const address = await listen(server, target, tls)
   health.set('', 'SERVING')
-  const upkeepTimer = setInterval(() => {
-    upkeep(pool).catch((error: unknown) => log.warn('upkeep of the database failed; it is tried again', { error }))
-  }, upkeepMs)
-  upkeepTimer.unref()
+  const upkeepSchedule = scheduleUpkeep(stopped => upkeepRound(pool, context.store, stopped), ports.timers, log)
   let ended: Promise<void> | undefined
   const end = async (times: DrainTimes) => {
-    clearInterval(upkeepTimer)
-    await drain(server, health, times)
+    await Promise.all([upkeepSchedule.stop(), drain(server, health, times)])
     await pool.end()
   }
   const drainOnce = (times: DrainTimes) => {
@@ -86,9 +87,15 @@ export async function startAdmin(config: Config, ports: AdminPorts): Promise<Run
     address,
     access: context,
     ready: () => ended === undefined,
+    observe: upkeepSchedule.observe,
     drain: drainOnce,
     close: () => drainOnce(closeTimes),
   }
+}
+
+async function upkeepRound(pool: Pool, store: AdminStore, stopped: () => boolean) {
+  const apiKeys = await purgeApiKeys(store, stopped)
+  return { apiKeys, ...(await upkeep(pool, stopped)) }
 }
 
 function adminContext(store: AdminStore, ports: AdminPorts): AdminContext {

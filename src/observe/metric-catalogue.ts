@@ -71,6 +71,16 @@ export const metricCatalogue = {
     labels: [],
     help: 'Rate-limit counters given up because the bound was reached.',
   },
+  gatewarden_upkeep_runs_total: {
+    kind: 'counter',
+    labels: ['outcome'],
+    help: 'Rounds of clearing away in the database by the admin role, ok or failed.',
+  },
+  gatewarden_upkeep_removed_total: {
+    kind: 'counter',
+    labels: ['what'],
+    help: 'Rows cleared away: purged API keys, feed revisions, remembered requests, heartbeats of sidecars long gone.',
+  },
   gatewarden_log_dropped_total: { kind: 'counter', labels: [], help: 'Log lines lost to a slow or gone reader.' },
   gatewarden_loop_delay_seconds: {
     kind: 'gauge',

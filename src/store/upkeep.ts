@@ -15,20 +15,37 @@ export interface UpkeepCounts {
 const retention = "interval '24 hours'"
 /** Revisions of one transaction, up to 1,000 changes each. */
 const portionRevisions = 200
+/** Rows of one transaction elsewhere: well under the statement's limit of 2 s on a slow disk. */
+const portionRows = 5_000
 /** Portions of one round: what is left waits for the next. */
 const portionsMax = 500
 
-/** One round; call it every few minutes. Several processes may do so at once. */
-export async function upkeep(pool: pg.Pool): Promise<UpkeepCounts> {
-  let revisions = 0
-  for (let portion = 0; portion < portionsMax; portion++) {
-    const removed = await pruneFeed(pool)
-    revisions += removed
-    if (removed < portionRevisions) break
-  }
-  const requests = await removed(pool, `DELETE FROM idempotency WHERE create_time < clock_timestamp() - ${retention}`)
-  const sidecars = await removed(pool, 'DELETE FROM sidecars') // the row policy lets only those of the long gone go
+const forgetRequests = `
+DELETE FROM idempotency WHERE ctid IN (
+  SELECT ctid FROM idempotency WHERE create_time < now() - ${retention} LIMIT ${portionRows} FOR UPDATE SKIP LOCKED)`
+/** The row policy lets only those of the long gone go. */
+const forgetSidecars = 'DELETE FROM sidecars'
+
+/**
+ * One round; call it every few minutes. Several processes may do so at once. `stopped` is asked between transactions:
+ * a process that ends leaves the rest to the next round.
+ */
+export async function upkeep(pool: pg.Pool, stopped: () => boolean = () => false): Promise<UpkeepCounts> {
+  const revisions = await inPortions(portionRevisions, stopped, () => pruneFeed(pool))
+  const requests = await inPortions(portionRows, stopped, () => removed(pool, forgetRequests))
+  const sidecars = stopped() ? 0 : await removed(pool, forgetSidecars)
   return { revisions, requests, sidecars }
+}
+
+/** Removes until a portion is not full. Resolves to how much went. */
+async function inPortions(full: number, stopped: () => boolean, remove: () => Promise<number>): Promise<number> {
+  let total = 0
+  for (let portion = 0; portion < portionsMax && !stopped(); portion++) {
+    const count = await remove()
+    total += count
+    if (count < full) break
+  }
+  return total
 }
 
 /**

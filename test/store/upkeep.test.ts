@@ -91,4 +91,12 @@ describe('upkeep', () => {
     expect(await upkeep(pool)).toMatchObject({ requests: 1, sidecars: 1 })
     expect(await upkeep(pool)).toMatchObject({ requests: 0, sidecars: 0 })
   })
+
+  it('removes nothing more once its process ends', async () => {
+    await superuser.query(
+      "INSERT INTO idempotency (principal, request_id, method, request_hash, state, create_time) VALUES ('p', 'late', 'm', '', 's', now() - interval '25 hours')",
+    )
+    expect(await upkeep(pool, () => true)).toEqual({ revisions: 0, requests: 0, sidecars: 0 })
+    expect(await upkeep(pool)).toMatchObject({ requests: 1 })
+  })
 })
