@@ -19,6 +19,7 @@ import { type Frame, runFramed, startMetrics } from './process-frame.ts'
 import { keyPrefixes, openProfiles, type Profiles } from './profiles.ts'
 import { startAdmin } from './run-admin.ts'
 import { type RunningCheck, startCheck } from './run-check.ts'
+import { safetyOptOutFields } from './safety-opt-outs.ts'
 import { adminKeyText, servingText } from './serve-text.ts'
 import { StartError } from './start-error.ts'
 import { systemClock, systemTimers } from './system-clock.ts'
@@ -58,7 +59,7 @@ async function serve(frame: Frame, io: Io): Promise<ExitCode> {
     io.out(servingText(frame, profiles, ports))
     if (secret !== undefined) io.out(adminKeyText(secret, adminKeyFile(config)))
     else if (!existsSync(adminKeyFile(config))) io.err(lostKeyText)
-    log.info('serving', { ...ports, version: frame.version })
+    log.info('serving', { ...ports, version: frame.version, ...safetyOptOutFields(config) })
     return runUntilEnded(frame.ending, [serving, running], log, frame.hardExit)
   })
 }
@@ -72,7 +73,8 @@ async function check(frame: Frame): Promise<ExitCode> {
     await refuseNewerSchema(opened.database, log)
     const running = close(await startCheck(config, checkPorts(frame, opened, peppers, profiles)))
     const http = close(await observed(frame, profiles, [running], running.ready))
-    log.info('listening', { check: running.addresses, metrics: http.address, version: frame.version })
+    const ports = { check: running.addresses, metrics: http.address }
+    log.info('listening', { ...ports, version: frame.version, ...safetyOptOutFields(config) })
     return runUntilEnded(frame.ending, [running], log, frame.hardExit)
   })
 }

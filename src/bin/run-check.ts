@@ -27,6 +27,7 @@ import { toClientAddressMode } from './client-address-mode.ts'
 import { watchFeed } from './feed-watch.ts'
 import { closeTimes } from './lifecycle.ts'
 import { type Profiles, served } from './profiles.ts'
+import { safetyOptOutSamples } from './safety-opt-outs.ts'
 import { StartError } from './start-error.ts'
 
 /** What the check role gets from outside. */
@@ -103,6 +104,7 @@ export async function startCheck(config: Config, ports: CheckPorts): Promise<Run
     observer: feedWatch,
     onReadiness: ready => health.set('', ready ? 'SERVING' : 'NOT_SERVING'),
     onFatal: ports.onFatal,
+    proof: config.feed.proof,
     ...(ports.loadJitterMs === undefined ? {} : { loadJitterMs: ports.loadJitterMs }),
   })
   const dbNow = ports.dbNow ?? (() => feed.dbNow())
@@ -152,7 +154,10 @@ export async function startCheck(config: Config, ports: CheckPorts): Promise<Run
   return {
     addresses: servers.flatMap(server => server.addresses),
     ready: () => feed.ready() && ended === undefined,
-    observe: metrics => showCheckMetrics(metrics, { names, feed, table, limits, decisions, counts: feedWatch.counts }),
+    observe(metrics) {
+      showCheckMetrics(metrics, { names, feed, table, limits, decisions, counts: feedWatch.counts })
+      metrics.read('gatewarden_safety_opt_out', () => safetyOptOutSamples(config))
+    },
     drain: drainOnce,
     close: () => drainOnce(closeTimes),
   }

@@ -222,7 +222,8 @@ export const settings = {
     schema: z.enum(['write', 'read']),
     accepts: 'write or read',
     fallback: '`write`',
-    meaning: 'what proves that the database is the current primary; read only where the service fences the old one',
+    meaning:
+      'what proves that the database is the current primary: a committed heartbeat, or a read alone; read only where the service fences a former primary',
   }),
   'limits.sharing': setting({
     form: 'text',

@@ -50,16 +50,17 @@ export type CycleOutcome =
 const CONFIRM_AGE_MAX_MS = 2 ** 31 - 1
 
 /**
- * Runs one cycle on a connection.
+ * Runs one cycle on a connection. `beats` false: without R2, for `feed.proof: read` after a beat that failed.
  * @throws FeedFault when the database failed: nothing has changed. Anything else is a bug while applying: UNCONFIRMED.
  */
 export async function runCycle(
   feed: FeedContext,
   connection: FeedConnection,
   pageRevisions: number,
+  beats = true,
 ): Promise<CycleOutcome> {
   const start = feed.lease.begin() // R1: before anything is sent
-  await sendBeat(feed, connection) // R2: this server can still commit
+  if (beats) await sendBeat(feed, connection) // R2: this server can still commit
   const sent = feed.clock.mono()
   const page = await ask(feed.timers, 'read', READ_TIMEOUT_MS, () =>
     connection.read(feed.applied.revision, feed.witness.revision, pageRevisions),

@@ -35,6 +35,11 @@ export interface FeedOptions {
   readonly loadJitterMs?: number
   /** Reported to the database with each beat; 0: stale_if_error is off. */
   readonly staleCapMs?: number
+  /**
+   * `write` (default): nothing is confirmed that a committed beat did not precede. `read`: the beat is sent, but a cycle
+   * confirms without it once it has failed; only for databases that fence a former primary (freshness.md section 6).
+   */
+  readonly proof?: 'write' | 'read'
 }
 
 /** One per process. `start` once, `stop` once; the methods of the check path are synchronous and never throw. */
@@ -54,6 +59,8 @@ export class Feed {
   private lastState: FeedState = 'loading'
   private catchingUp = false
   private throws = 0
+  /** Under `proof: read`: the last beat failed, and its connection with it; the next cycle goes without. */
+  private beatFailed = false
   private pageRevisions = PAGE_REVISIONS
 
   constructor(options: FeedOptions) {
@@ -157,7 +164,8 @@ export class Feed {
     const hinted = this.pace.takeHint()
     this.pace.begin()
     const startedAt = this.options.clock.mono()
-    const outcome = await runCycle(this.context, this.connection, this.pageRevisions)
+    const outcome = await runCycle(this.context, this.connection, this.pageRevisions, !this.beatFailed)
+    this.beatFailed = false
     if (outcome.kind === 'reload') return this.beginReload(outcome.cause)
     this.settle(outcome, hinted, this.options.clock.mono() - startedAt)
     if (outcome.kind === 'again') await this.options.timers.nextTurn()
@@ -177,7 +185,7 @@ export class Feed {
 
   private async load(connection: FeedConnection): Promise<void> {
     if (!this.jittered) {
-      await sendBeat(this.context, connection)
+      if (!this.beatFailed) await sendBeat(this.context, connection)
       if (!this.fleetRuns()) await this.pace.upTo(this.options.loadJitterMs ?? LOAD_JITTER_MS)
       this.jittered = true
       if (this.stopped) return
@@ -236,6 +244,7 @@ export class Feed {
     this.dropConnection()
     if (this.stopped) return
     if (error instanceof FeedFault) {
+      if (error.step === 'beat') this.beatFailed = this.options.proof === 'read'
       if (error.fault === 'timeout' && error.step === 'read') this.pageRevisions = PAGE_REVISIONS_AFTER_TIMEOUT
       this.observer.record({ type: 'fault', cause: error.fault, step: error.step, error: error.cause ?? error })
       this.note(error.message)

@@ -65,6 +65,11 @@ export const metricCatalogue = {
     labels: [],
     help: '1 while a changed profile file is refused and the last good one serves.',
   },
+  gatewarden_safety_opt_out: {
+    kind: 'gauge',
+    labels: ['setting'],
+    help: '1 while a setting takes away some of the safety of its default.',
+  },
   gatewarden_limit_buckets: { kind: 'gauge', labels: [], help: 'Rate-limit counters in memory.' },
   gatewarden_limit_evictions_total: {
     kind: 'counter',
