@@ -1,6 +1,8 @@
 // Small named changes to a shipped Envoy configuration, for the variants that its documents describe. Everything else stays.
 // Works on the JSON text of envoy-config.ts; a place that is not there is an error, never a silent no-op.
 
+import { addressOf, type Endpoint } from '../support/envoy-config.ts'
+
 /** Any part of a configuration. */
 export interface Part {
   [member: string]: unknown
@@ -19,6 +21,10 @@ export interface EnvoyEdit {
   filters(listener: string): Part[]
   cluster(name: string): Part
   listener(name: string): Part
+  /** A copy of a listener under another name, which is returned. */
+  addListener(from: string, name: string): string
+  /** A copy of a cluster under another name that leads elsewhere; the name is returned. */
+  addCluster(from: string, name: string, endpoint: Endpoint): string
 }
 
 /** The configuration after `change`. */
@@ -40,6 +46,23 @@ export function editEnvoy(config: string, change: (edit: EnvoyEdit) => void): st
     authorizer: name => named(filters(name), 'envoy.filters.http.ext_authz')['typed_config'] as Part,
     cluster: name => named(clusters, name),
     listener,
+    addListener(from, name) {
+      const copy = structuredClone(listener(from))
+      copy['name'] = name
+      listeners.push(copy)
+      manager(name)['stat_prefix'] = name
+      return name
+    },
+    addCluster(from, name, endpoint) {
+      const copy = structuredClone(named(clusters, from))
+      copy['name'] = name
+      copy['load_assignment'] = {
+        cluster_name: name,
+        endpoints: [{ lb_endpoints: [{ endpoint: { address: addressOf(endpoint) } }] }],
+      }
+      clusters.push(copy)
+      return name
+    },
   })
   return JSON.stringify(document)
 }

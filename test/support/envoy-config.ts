@@ -35,7 +35,8 @@ interface Bootstrap {
 
 const loopback = (port: number) => ({ socket_address: { address: '127.0.0.1', port_value: port } })
 
-function addressOf(endpoint: Endpoint): unknown {
+/** An endpoint as an address of Envoy. */
+export function addressOf(endpoint: Endpoint): unknown {
   return 'port' in endpoint ? loopback(endpoint.port) : { pipe: { path: endpoint.socket } }
 }
 
