@@ -32,7 +32,8 @@ export function findHostEnd(bytes: Uint8Array, start: number, end: number): numb
     if (at === label) return -1
     label = at + 1
   }
-  if (!isPort(bytes, at, end)) return -1
+  // A port alone is no host.
+  if (at === start || !isPort(bytes, at, end)) return -1
   // `label` stands behind the last dot: an empty last label is the one final dot.
   return label === at ? at - 1 : at
 }
