@@ -1,7 +1,6 @@
 // The profiles of a process: loaded at start or the start ends with every finding; afterwards watched, the last good one stays.
 // Whoever serves them subscribes; each swap reaches all subscribers before the next look.
 import { existsSync } from 'node:fs'
-import { join } from 'node:path'
 import type { Config } from '../config/config.ts'
 import type { Names } from '../core/names.ts'
 import type { Log } from '../observe/log.ts'
@@ -11,7 +10,7 @@ import { formatFinding } from '../profile/finding.ts'
 import { loadDirectory } from '../profile/load-directory.ts'
 import type { ProfileSet } from '../profile/profile-set.ts'
 import { type ProfileStatus, watchProfiles } from '../profile/watch.ts'
-import { packageRoot } from '../store/package-root.ts'
+import { packagedProfiles } from './packaged-profiles.ts'
 import { StartError } from './start-error.ts'
 
 /** Profiles in force. */
@@ -23,11 +22,6 @@ export interface Profiles {
   /** Calls `take` now and after each swap. A throw of `take` at a swap is logged, and its subscriber keeps what it had. */
   subscribe(take: (set: ProfileSet) => void): void
   close(): Promise<void>
-}
-
-/** The directory of the profiles that ship with the package. */
-export function packagedProfiles(): string {
-  return join(packageRoot(), 'profiles')
 }
 
 /** Loads and watches. @throws StartError with every finding. */

@@ -7,7 +7,7 @@ import { bootstrapCompleteCommand } from './bootstrap-complete.ts'
 import type { Command, ExitCode, Flags, Invocation, Io } from './command.ts'
 import { configFlag } from './connect.ts'
 import { organizationCommands } from './organizations.ts'
-import { profileCommands } from './profile.ts'
+import { profileCommands } from './profile-commands.ts'
 import { waitCommand } from './wait.ts'
 
 export const roleFlags = {
@@ -37,6 +37,9 @@ const roleTable = {
     },
   },
 } as const satisfies Readonly<Record<string, { readonly summary: string; readonly flags: Flags }>>
+
+/** The names of all processes. */
+export const roleNames = Object.keys(roleTable) as readonly RoleName[]
 
 export type RoleName = keyof typeof roleTable
 

@@ -1,4 +1,5 @@
-// `gatewarden profile lint|show`: profiles as files, without a server. The same function judges them at start and at reload.
+// What `gatewarden profile lint|show` do: profiles as files, without a server. The same function judges them at start and at
+// reload.
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { basename, join, resolve } from 'node:path'
 import { codeOf } from '../config/read-environment.ts'
@@ -7,34 +8,9 @@ import { type CompiledProfile, renderingOf } from '../profile/compiled-profile.t
 import { describeProfile } from '../profile/describe.ts'
 import { type Finding, formatFinding, hasErrors } from '../profile/finding.ts'
 import { lintProfile } from '../profile/lint.ts'
-import {
-  type Command,
-  CommandFailure,
-  type ExitCode,
-  exitFailed,
-  exitOk,
-  exitUsage,
-  type Flags,
-  type Invocation,
-  type Io,
-} from './command.ts'
-import { configFlag, configOf } from './connect.ts'
+import { CommandFailure, type ExitCode, exitFailed, exitOk, exitUsage, type Invocation, type Io } from './command.ts'
+import { configOf } from './connect.ts'
 import { table } from './render.ts'
-
-const lintFlags = {
-  strict: { type: 'boolean', help: 'warnings count: exit 1' },
-  inventory: {
-    type: 'string',
-    value: 'FILE',
-    help: 'OpenAPI document, or lines of METHOD path: report operations without a rule',
-  },
-  json: { type: 'boolean', help: 'print JSON for scripts' },
-} as const satisfies Flags
-
-const showFlags = {
-  ...configFlag,
-  json: { type: 'boolean', help: 'print JSON for scripts' },
-} as const satisfies Flags
 
 /** Exit 0 clean, 1 warnings with --strict, 2 errors (profiles.md d.2). */
 const exitErrors = exitUsage
@@ -47,7 +23,8 @@ function readText(file: string, io: Io): string {
   }
 }
 
-async function lint(invocation: Invocation, io: Io): Promise<ExitCode> {
+/** `profile lint`. */
+export async function lintProfiles(invocation: Invocation, io: Io): Promise<ExitCode> {
   const inventoryFile = invocation.text('inventory')
   const inventory = inventoryFile === undefined ? {} : { inventory: readText(inventoryFile, io) }
   const results = invocation.positionals.map(file => ({
@@ -77,39 +54,19 @@ function summary(files: number, findings: readonly Finding[]): string {
   ].join(', ')
 }
 
-/** Profiles of the directory that this configuration serves. `packaged` is where the shipped ones are. */
-export function profileCommands(packaged: string): readonly Command[] {
-  const show = async (invocation: Invocation, io: Io): Promise<ExitCode> => {
-    const directory = configOf(invocation, io, 'client').profiles.dir ?? packaged
-    const [wanted] = invocation.positionals
-    if (wanted !== undefined) {
-      const file = existsSync(resolve(io.cwd, wanted)) ? wanted : join(directory, `${basename(wanted, '.yaml')}.yaml`)
-      const compiled = load(file, io)
-      io.out(
-        invocation.flag('json') ? `${JSON.stringify(profileJson(compiled), null, 2)}\n` : describeProfile(compiled),
-      )
-      return exitOk
-    }
-    const profiles = filesIn(directory).map(file => load(file, io))
-    io.out(invocation.flag('json') ? `${JSON.stringify(profiles.map(profileJson), null, 2)}\n` : profileTable(profiles))
+/** `profile show`. `packaged` is where the shipped profiles are. */
+export async function showProfiles(packaged: string, invocation: Invocation, io: Io): Promise<ExitCode> {
+  const directory = configOf(invocation, io, 'client').profiles.dir ?? packaged
+  const [wanted] = invocation.positionals
+  if (wanted !== undefined) {
+    const file = existsSync(resolve(io.cwd, wanted)) ? wanted : join(directory, `${basename(wanted, '.yaml')}.yaml`)
+    const compiled = load(file, io)
+    io.out(invocation.flag('json') ? `${JSON.stringify(profileJson(compiled), null, 2)}\n` : describeProfile(compiled))
     return exitOk
   }
-  return [
-    {
-      words: 'profile lint',
-      summary: 'Check profile files; exit 0 clean, 1 warnings with --strict, 2 errors.',
-      positionals: [{ name: 'FILE', help: 'profile file', many: true }],
-      flags: lintFlags,
-      run: lint,
-    },
-    {
-      words: 'profile show',
-      summary: 'Show a profile as it is served, or list all.',
-      positionals: [{ name: 'PROFILE', help: 'name or file', optional: true }],
-      flags: showFlags,
-      run: show,
-    },
-  ]
+  const profiles = filesIn(directory).map(file => load(file, io))
+  io.out(invocation.flag('json') ? `${JSON.stringify(profiles.map(profileJson), null, 2)}\n` : profileTable(profiles))
+  return exitOk
 }
 
 function filesIn(directory: string): string[] {
