@@ -1,5 +1,6 @@
 // The shell of the demo: what its prompt, and the test that runs the commands of the documents, offer to a command line.
-// `gatewarden` is on the PATH and set up for this stack; EDGE is Envoy's address, CA the authority of its certificate.
+// `gatewarden` is on the PATH and set up for this stack; EDGE is Envoy's address, CA the authority of its
+// certificate, METRICS and ENVOY_ADMIN the addresses of both sides' counters.
 import { chmodSync, mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { commandFile } from '../support/gatewarden-process.ts'
@@ -18,6 +19,7 @@ export function shellEnvironment(stack: DemoStack): Record<string, string | unde
     PATH: `${bin}:${process.env['PATH'] ?? ''}`,
     EDGE: `127.0.0.1:${stack.edgePort}`,
     METRICS: `127.0.0.1:${stack.metricsPort}`,
+    ENVOY_ADMIN: `127.0.0.1:${stack.envoyAdminPort}`,
     CA: stack.caFile,
   }
 }

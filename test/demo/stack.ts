@@ -92,11 +92,10 @@ async function ready(serve: Running, metricsPort: number): Promise<void> {
     ended = code
   })
   const probe = { port: metricsPort, method: 'GET', path: '/readyz', host: 'localhost', headers: [] }
-  await until(
-    'gatewarden serve is ready',
-    async () => ended !== undefined || (await sendRequest(probe)).status === 200,
-    readyWithinMs,
-  )
+  const isReady = async () => ended !== undefined || (await sendRequest(probe)).status === 200
+  await until('gatewarden serve is ready', isReady, readyWithinMs).catch((error: unknown) => {
+    throw new Error(`gatewarden serve does not get ready:\n${serve.output()}`, { cause: error })
+  })
   if (ended !== undefined) throw new Error(`gatewarden serve ended with ${ended}:\n${serve.output()}`)
 }
 
