@@ -7,9 +7,9 @@ import { loadConfig } from '../../src/config/load-config.ts'
 import { createNames } from '../../src/core/names.ts'
 import { microsFromUnixMs } from '../../src/core/time.ts'
 import { createLog } from '../../src/observe/log.ts'
+import type { Database } from '../../src/store/connection.ts'
 import { goldenSettings } from '../core/cases.ts'
 import type { Endpoint } from '../support/envoy-config.ts'
-import type { TestDatabase } from '../support/postgres.ts'
 import { repositoryFile } from '../support/repository-file.ts'
 import { until } from '../support/until.ts'
 
@@ -36,12 +36,14 @@ export interface CheckRoleOptions {
   readonly profilesDir?: string
   /** RFC 3339; absent: real database time. */
   readonly now?: string
+  /** Default true: its table is loaded and confirmed when it is handed over. */
+  readonly ready?: boolean
   /** More settings, as environment variables: the client-address mode at least. */
   readonly settings: Readonly<Record<string, string>>
 }
 
-/** Starts it with the pepper of the golden cases; its table is loaded and confirmed. */
-export async function startCheckRole(database: TestDatabase, options: CheckRoleOptions): Promise<CheckRole> {
+/** Starts it with the pepper of the golden cases. */
+export async function startCheckRole(database: Database, options: CheckRoleOptions): Promise<CheckRole> {
   const { directory, listen = ['127.0.0.1:0'], profilesDir = repositoryFile('profiles') } = options
   const loaded = loadConfig({
     role: 'check',
@@ -71,7 +73,7 @@ export async function startCheckRole(database: TestDatabase, options: CheckRoleO
   }
   if (options.now !== undefined) setNow(options.now)
   const check = await startCheck(loaded.config, {
-    database: database.database,
+    database,
     peppers: [{ id: goldenSettings.pepper.id, octets: Buffer.from(goldenSettings.pepper.hex, 'hex') }],
     profiles,
     log,
@@ -84,7 +86,7 @@ export async function startCheckRole(database: TestDatabase, options: CheckRoleO
       throw error
     },
   })
-  await until('the table is loaded and confirmed', () => check.ready(), readyWithinMs)
+  if (options.ready !== false) await until('the table is loaded and confirmed', () => check.ready(), readyWithinMs)
   return {
     check,
     endpoints: check.addresses.map(toEndpoint),

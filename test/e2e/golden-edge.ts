@@ -35,7 +35,7 @@ export interface GoldenEdge {
 export async function startGoldenEdge(database: TestDatabase, settings: EdgeSettings): Promise<GoldenEdge> {
   const directory = mkdtempSync(join(tmpdir(), 'gw-golden-'))
   const upstream = await startUpstream()
-  const role = await startCheckRole(database, {
+  const role = await startCheckRole(database.database, {
     directory,
     listen: [settings.transport === 'tcp' ? '127.0.0.1:0' : `unix:${join(directory, 'check.sock')}`],
     now: goldenSettings.now,

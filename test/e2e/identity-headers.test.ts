@@ -28,7 +28,7 @@ beforeAll(async () => {
   await client.connect()
   await insertGoldenRows(client).finally(() => client.end())
   upstream = await startUpstream()
-  role = await startCheckRole(database(), {
+  role = await startCheckRole(database().database, {
     directory,
     profilesDir: profilesWith(directory, { bitbybit: openRoutes }),
     settings: { GATEWARDEN_CLIENT_ADDRESS_MODE: 'grpc-metadata' },

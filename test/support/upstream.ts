@@ -17,6 +17,9 @@ export interface Upstream {
   stop(): Promise<void>
 }
 
+/** Octets; more than any Envoy here lets through, so that what it forwards is answered. */
+const headersLengthMax = 256 * 1024
+
 /** Starts the upstream on a free loopback port. `bodies` maps a path without query to the JSON answered for it. */
 export async function startUpstream(bodies: ReadonlyMap<string, unknown> = new Map()): Promise<Upstream> {
   let count = 0
@@ -25,7 +28,7 @@ export async function startUpstream(bodies: ReadonlyMap<string, unknown> = new M
     path: request.url ?? '',
     rawHeaders: request.rawHeaders,
   })
-  const server = createServer((request, response) => {
+  const server = createServer({ maxHeaderSize: headersLengthMax }, (request, response) => {
     count += 1
     const body = bodies.get((request.url ?? '').split('?')[0] ?? '') ?? echo(request)
     request.resume()
