@@ -1,4 +1,4 @@
-// A throw-away certificate authority for loopback TLS: one root, and one server certificate for given DNS names.
+// A throw-away certificate authority for loopback TLS: one root, and one certificate for given DNS names, good at either end.
 // For the demo and tests only; the private key is written 0600 into a directory the caller owns and removes.
 import { generateKeyPairSync, randomBytes } from 'node:crypto'
 import { writeFileSync } from 'node:fs'
@@ -49,7 +49,7 @@ export function issueCertificate(directory: string, dnsNames: readonly string[])
   leaf.setIssuer(root.subject.attributes)
   leaf.setExtensions([
     { name: 'subjectAltName', altNames: dnsNames.map(value => ({ type: 2, value })) },
-    { name: 'extKeyUsage', serverAuth: true },
+    { name: 'extKeyUsage', serverAuth: true, clientAuth: true },
     { name: 'subjectKeyIdentifier' },
     { name: 'authorityKeyIdentifier', keyIdentifier: root.generateSubjectKeyIdentifier().getBytes() },
   ])
