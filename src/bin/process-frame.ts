@@ -62,15 +62,15 @@ export async function runFramed(
     }
     return await work({ config, log, metrics, ending: awaitEnding(log, hardExit), hardExit, version })
   } catch (error) {
-    throw asFailure(error)
+    throw asFailure(error, config)
   } finally {
     metrics.close()
     file.flush()
   }
 }
 
-function asFailure(error: unknown): unknown {
-  const known = toStartError(error)
+function asFailure(error: unknown, config: Config): unknown {
+  const known = toStartError(error, config)
   return known instanceof StartError ? new CommandFailure(known.message, known.code) : error
 }
 

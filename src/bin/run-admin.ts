@@ -63,10 +63,14 @@ export async function startAdmin(config: Config, ports: AdminPorts): Promise<Run
   const { log } = ports
   const target = parseListen(config.admin.listen)
   if (target === undefined) throw new StartError(`admin.listen is ${config.admin.listen}, which is no address.`)
+  let ended: Promise<void> | undefined
   const pool = createPool(ports.database, {
     session: adminSession,
     connectionsMax: adminConnectionsMax,
-    onIdleError: error => log.warn('a database connection broke', { error }),
+    // One that breaks while it is being closed, since the embedded database closes as well, is nobody's concern.
+    onIdleError(error) {
+      if (ended === undefined) log.warn('a database connection broke', { error })
+    },
   })
   const context = adminContext(createAdminStore(pool), ports)
   const { server, health } = createAdminServer(context, log, { reflection: config.admin.reflection })
@@ -74,7 +78,6 @@ export async function startAdmin(config: Config, ports: AdminPorts): Promise<Run
   const address = await listen(server, target, tls)
   health.set('', 'SERVING')
   const upkeepSchedule = scheduleUpkeep(stopped => upkeepRound(pool, context.store, stopped), ports.timers, log)
-  let ended: Promise<void> | undefined
   const end = async (times: DrainTimes) => {
     await Promise.all([upkeepSchedule.stop(), drain(server, health, times)])
     await pool.end()

@@ -1,5 +1,6 @@
 // A start that ends before anything serves: one sentence, or all faults, and the exit code.
 import { type ExitCode, exitConfig, exitFailed } from '../cli/command.ts'
+import type { Config } from '../config/config.ts'
 import { ListenError } from '../rpc/listen.ts'
 import { StoreSetupError } from '../store/store-error.ts'
 
@@ -14,24 +15,40 @@ export class StartError extends Error {
   }
 }
 
-/** The same for what the rooms throw; anything that nobody foresaw passes unchanged. */
-export function toStartError(error: unknown): unknown {
+/** The settings that say where a process listens. */
+export type Listening = Pick<Config, 'check' | 'admin' | 'metrics'>
+
+/**
+ * The same for what the rooms throw; anything that nobody foresaw passes unchanged. `listening` tells which setting an
+ * address came from.
+ */
+export function toStartError(error: unknown, listening?: Listening): unknown {
   if (error instanceof StartError || !(error instanceof Error)) return error
-  const sentence = sentenceOf(error)
+  const sentence = sentenceOf(error, listening)
   return sentence === undefined ? error : new StartError(sentence, exitFailed, { cause: error })
 }
 
-const takenMend = 'the port is taken; stop the other process, or set another address.'
+function takenMend(address: string, listening: Listening | undefined): string {
+  const settings = [
+    ['check.listen', listening?.check.listen],
+    ['admin.listen', [listening?.admin.listen]],
+    ['metrics.listen', [listening?.metrics.listen]],
+  ] as const
+  const [setting] = settings.find(([, addresses]) => addresses?.includes(address)) ?? []
+  const other = setting === undefined ? 'set another address' : `set ${setting} to another address`
+  return `the port is taken; stop the other process, or ${other}.`
+}
+
 const listenForm = /^cannot listen on (unix:\S+?|\S+?)(?=: )/
 
-function sentenceOf(error: Error): string | undefined {
+function sentenceOf(error: Error, from: Listening | undefined): string | undefined {
   const { message } = error
   if (error instanceof StoreSetupError) return message
   const listening = listenForm.exec(message)
-  if (listening !== null && /EADDRINUSE/.test(message)) return `${listening[0]}: ${takenMend}`
+  if (listening !== null && /EADDRINUSE/.test(message)) return `${listening[0]}: ${takenMend(listening[1] ?? '', from)}`
   if (error instanceof ListenError || listening !== null) return withStop(message)
   if (/another process listens on|is no socket/.test(message)) return withStop(message)
-  return systemSentence('code' in error ? String(error.code) : '', message)
+  return systemSentence('code' in error ? String(error.code) : '', message, from)
 }
 
 function withStop(message: string): string {
@@ -39,10 +56,12 @@ function withStop(message: string): string {
 }
 
 /** Sentences for errors of the operating system that a person can mend. */
-function systemSentence(code: string, message: string): string | undefined {
+function systemSentence(code: string, message: string, from: Listening | undefined): string | undefined {
   switch (code) {
-    case 'EADDRINUSE':
-      return `cannot listen on ${message.replace(/^.*address already in use:? /, '')}: ${takenMend}`
+    case 'EADDRINUSE': {
+      const address = message.replace(/^.*address already in use:? /, '')
+      return `cannot listen on ${address}: ${takenMend(address, from)}`
+    }
     case 'EACCES':
     case 'EPERM':
       return `${message}: this user may not; start as another user, or set another path or port.`

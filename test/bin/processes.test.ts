@@ -172,14 +172,15 @@ describe('a start that cannot go on', () => {
     const port = typeof address === 'object' && address !== null ? address.port : 0
     const dataDir = await prepared()
     try {
-      for (const name of ['GATEWARDEN_CHECK_LISTEN', 'GATEWARDEN_ADMIN_LISTEN', 'GATEWARDEN_METRICS_LISTEN']) {
+      for (const setting of ['check.listen', 'admin.listen', 'metrics.listen']) {
+        const name = `GATEWARDEN_${setting.toUpperCase().replace('.', '_')}`
         const { code, stderr } = await runGatewarden(
           ['serve'],
           environment({ GATEWARDEN_DATA_DIR: dataDir, [name]: `127.0.0.1:${port}` }),
           directory,
         )
         expect(stderr).toContain(`127.0.0.1:${port}`)
-        expect(stderr).toContain('the port is taken')
+        expect(stderr).toContain(`the port is taken; stop the other process, or set ${setting} to another address.`)
         expect(sentences(stderr)).toBe(1)
         expect(code).toBe(1)
       }
