@@ -4,10 +4,11 @@ import { randomFillSync } from 'node:crypto'
 import { addressTextLengthMax, writeAddress } from '../core/address-octets.ts'
 import type { RequestView } from '../core/request-view.ts'
 import { findHeader, valueEnd, valueStart } from '../core/request-view.ts'
+import { requestIdLengthMax } from '../profile/compiled-profile.ts'
 
 /** Characters of a UUID. */
 export const uuidLength = 36
-/** Octets of an id, a name or a request id that a reply repeats; longer ones are cut. */
+/** Octets of an id or a name that a reply repeats; longer ones are cut. */
 export const nameLengthMax = 256
 
 /** Octets drawn at once: 512 ids. */
@@ -150,7 +151,7 @@ export function createReplyValues(): ReplyValues {
     apiKeyId: new ShortText(idRoom),
     organizationId: new ShortText(idRoom),
     clientAddress: new ShortText(addressTextLengthMax + 1),
-    requestId: new ShortText(nameLengthMax),
+    requestId: new ShortText(requestIdLengthMax),
     environment: '',
     missingScope: '',
     retryAfterSeconds: 0,
@@ -167,13 +168,13 @@ export function takeClientAddress(view: RequestView, out: ShortText): void {
   out.length = writeAddress(out.octets, 0, family, w0, w1, w2, w3)
 }
 
-/** Takes `x-request-id`, or nothing. */
+/** Takes `x-request-id`, or nothing. Cut where the linter assumes it, so that no client can make a body longer than its bound. */
 export function takeRequestId(view: RequestView, out: ShortText): void {
   out.length = 0
   const index = findHeader(view, 'x-request-id', 0)
   if (index < 0) return
   const start = valueStart(view, index)
-  const length = Math.min(valueEnd(view, index) - start, nameLengthMax)
+  const length = Math.min(valueEnd(view, index) - start, requestIdLengthMax)
   for (let i = 0; i < length; i++) out.octets[i] = view.bytes[start + i] ?? 0
   out.settle(length)
 }

@@ -134,7 +134,8 @@ function longestValues(
   const uuid = '00000000-0000-7000-8000-000000000000'
   const values: Record<InsertionName, string | number> = {
     support_id: (profile.ids.support ?? '').replace(/\{uuidv[47]\}/, uuid),
-    request_id: 'x'.repeat(requestIdLengthMax),
+    // Of a client's making; in JSON each quotation mark takes two octets.
+    request_id: '"'.repeat(requestIdLengthMax),
     decision_id: uuid,
     now: '2026-03-01T13:00:00.000000Z',
     key_environment: longestOf(Object.keys(profile.environments)),
