@@ -5,7 +5,7 @@ import { execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, expect, it } from 'vitest'
 import { shellEnvironment } from '../demo/shell.ts'
 import { type DemoStack, startDemoStack } from '../demo/stack.ts'
 import { filesBelow, root } from '../house/sources.ts'
@@ -49,14 +49,12 @@ it('there is a transcript in README.md', () => {
   expect(documents.map(({ path }) => path)).toContain('README.md')
 })
 
-describe.each(documents)('$path', ({ path, steps }) => {
-  it('prints what it shows', { timeout: 120_000 }, async () => {
-    const cwd = join(stack.directory, path.replaceAll('/', '-'))
-    mkdirSync(cwd)
-    for (const name of shared) symlinkSync(join(root, name), join(cwd, name))
-    let variables: Variables = {}
-    for (const step of steps) variables = await take(step, path, cwd, variables)
-  })
+it.concurrent.each(documents)('$path prints what it shows', { timeout: 120_000 }, async ({ path, steps }) => {
+  const cwd = join(stack.directory, path.replaceAll('/', '-'))
+  mkdirSync(cwd)
+  for (const name of shared) symlinkSync(join(root, name), join(cwd, name))
+  let variables: Variables = {}
+  for (const step of steps) variables = await take(step, path, cwd, variables)
 })
 
 async function take(step: Step, path: string, cwd: string, variables: Variables): Promise<Variables> {
