@@ -12,12 +12,19 @@ interface HeldSet {
 /** What a number that is not held means: nothing is granted. */
 export const NO_SCOPES: ScopeSet = scopeSetOf([])
 
+/** Spellings of sets that are remembered; a load meets the same few again and again. */
+const spellingsMax = 1_024
+/** Scopes of a list that is remembered: at 255 octets each, all spellings together stay below 8 MiB, usually 0.2. */
+const spellingScopesMax = 32
+
 /** See the head of the file. */
 export class ScopeSets {
   private readonly names: NameTable
   private readonly numbers = new Map<string, number>()
   private readonly sets: (HeldSet | undefined)[] = []
   private readonly unused: number[] = []
+  /** Lists as they came, joined → what they mean. A hint only: the list itself is compared before it is believed. */
+  private readonly spellings = new Map<string, { readonly scopes: readonly string[]; readonly number: number }>()
 
   constructor(names: NameTable) {
     this.names = names
@@ -27,13 +34,28 @@ export class ScopeSets {
     return this.numbers.size
   }
 
-  /** Estimate: two small objects, a typed array and a map entry each. */
+  /** Estimate: two small objects, a typed array and a map entry each, and the spellings. */
   get bytes(): number {
-    return this.numbers.size * 350 + this.sets.length * 8
+    return this.numbers.size * 350 + this.sets.length * 8 + this.spellings.size * 250
   }
 
   /** Holds the set of these scopes and gives its number. */
   hold(scopes: readonly string[]): number {
+    if (scopes.length > spellingScopesMax) return this.holdSet(scopes)
+    const spelling = scopes.join()
+    const known = this.spellings.get(spelling)
+    const held = known !== undefined && isSame(known.scopes, scopes) ? this.sets[known.number] : undefined
+    if (known !== undefined && held !== undefined) {
+      held.holders++
+      return known.number
+    }
+    const number = this.holdSet(scopes)
+    if (this.spellings.size >= spellingsMax) this.spellings.clear()
+    this.spellings.set(spelling, { scopes, number })
+    return number
+  }
+
+  private holdSet(scopes: readonly string[]): number {
     const numbers = [...new Set(scopes.map(scope => this.names.intern(scope)))].sort((a, b) => a - b)
     const key = numbers.join()
     const known = this.numbers.get(key)
@@ -52,6 +74,7 @@ export class ScopeSets {
     const held = this.sets[number]
     if (held === undefined || --held.holders > 0) return
     this.numbers.delete(held.key)
+    this.spellings.clear() // the number may mean another set from now on
     this.sets[number] = undefined
     this.unused.push(number)
   }
@@ -62,7 +85,12 @@ export class ScopeSets {
 
   clear(): void {
     this.numbers.clear()
+    this.spellings.clear()
     this.sets.length = 0
     this.unused.length = 0
   }
+}
+
+function isSame(some: readonly string[], others: readonly string[]): boolean {
+  return some.length === others.length && some.every((scope, at) => scope === others[at])
 }

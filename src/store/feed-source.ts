@@ -34,8 +34,15 @@ export interface SidecarSelf {
   readonly onlyProfiles: readonly string[] | null
 }
 
-/** Rows of one slice of a load: a few hundred kilobytes, and no long turn of the event loop. */
-const loadSliceRows = 1000
+/**
+ * Rows of one slice of a load, handed on as they arrive: few enough that they are garbage before the collector looks, and
+ * no long turn of the event loop.
+ */
+const loadSliceRows = 100
+/** Rows that the server is asked for at a time: its work and ours overlap within one answer. */
+const loadFetchRows = 10_000
+
+const fetchNext: pg.QueryArrayConfig = { text: `FETCH ${loadFetchRows} FROM served`, rowMode: 'array' }
 
 /** Session settings of the feed connection (freshness.md section 4). */
 export function feedSession(self: SidecarSelf): Session {
@@ -177,21 +184,41 @@ class PostgresFeedConnection implements FeedConnection {
     take: (rows: readonly (readonly unknown[])[]) => void,
   ): Promise<void> {
     await this.client.query(declare, [...values])
-    let coming = this.slice()
-    for (;;) {
-      const rows = await coming
-      const last = rows.length < loadSliceRows
-      if (!last) coming = this.slice() // the server works on it while this slice is taken
-      if (rows.length > 0) take(rows)
-      if (last) break
-    }
+    while ((await this.fetch(take)) === loadFetchRows);
     await this.client.query('CLOSE served')
   }
 
-  private slice(): Promise<readonly (readonly unknown[])[]> {
-    const rows = this.rows(`FETCH ${loadSliceRows} FROM served`, [])
-    rows.catch(() => undefined) // when the slice before it was refused, nobody awaits this one
-    return rows
+  /** Fetches once and hands on what arrives, slice by slice. Resolves to the number of rows; a throw of `take` rejects. */
+  private fetch(take: (rows: readonly (readonly unknown[])[]) => void): Promise<number> {
+    return new Promise((resolve, reject) => {
+      const query = new pg.Query<unknown[]>(fetchNext)
+      let slice: unknown[][] = []
+      let count = 0
+      const handOn = () => {
+        const rows = slice
+        slice = []
+        if (rows.length > 0) take(rows)
+      }
+      const guarded = (work: () => void) => {
+        try {
+          work()
+        } catch (error) {
+          reject(error) // the connection is destroyed for it; what still arrives until then goes nowhere
+          this.destroy()
+        }
+      }
+      query.on('row', row => {
+        count++
+        slice.push(row)
+        if (slice.length === loadSliceRows) guarded(handOn)
+      })
+      query.on('end', () => {
+        guarded(handOn)
+        resolve(count)
+      })
+      query.on('error', reject)
+      this.client.query(query)
+    })
   }
 
   private async rows(text: string, values: readonly unknown[]): Promise<readonly (readonly unknown[])[]> {
