@@ -17,3 +17,12 @@ export function auditText(event: Omit<AuditRecord, 'text'>): string {
 export function chainHash(previous: Uint8Array, text: string, revision: bigint): Buffer {
   return createHash('sha256').update(previous).update(`${text}\n${revision}`, 'utf8').digest()
 }
+
+/** What a process did by itself: nobody called, so the row names no principal, no address and no request. */
+export function ownEvent(
+  event: Pick<AuditRecord, 'organization' | 'time' | 'action' | 'resource' | 'after'>,
+): AuditRecord {
+  const nobody = { principal: '', certificate_serial: '', admin_key_hint: '' }
+  const whole = { ...event, actor: nobody, before: null, requestId: '', sourceIp: '', outcome: 'OK' }
+  return { ...whole, text: auditText(whole) }
+}

@@ -5,7 +5,7 @@ import type { Micros } from '../core/time.ts'
 import { digestSecret, type Pepper } from '../keys/digest.ts'
 import { RpcError } from '../rpc/errors.ts'
 import type { AdminStore, AdminTx } from './admin-store.ts'
-import { auditText } from './audit-chain.ts'
+import { ownEvent } from './audit-chain.ts'
 
 /** How long a token is good. */
 const tokenLifeMicros = 15 * 60 * 1_000_000
@@ -71,17 +71,12 @@ function closed(): RpcError {
 }
 
 async function recordIssue(tx: AdminTx, breakGlass: boolean, expireAt: Micros): Promise<void> {
-  const event = {
+  const audit = ownEvent({
     organization: '',
     time: tx.now,
-    actor: { principal: '', certificate_serial: '', admin_key_hint: '' },
     action: 'IssueBootstrapToken',
     resource: 'bootstrapTokens/-',
-    before: null,
     after: { break_glass: breakGlass, expire_time: instantText(expireAt) },
-    requestId: '',
-    sourceIp: '',
-    outcome: 'OK',
-  }
-  await tx.finish({ changes: [], idempotency: null, audit: { ...event, text: auditText(event) } })
+  })
+  await tx.finish({ changes: [], idempotency: null, audit })
 }

@@ -2,7 +2,7 @@
 // Each transaction takes keys of one organization: rows, one audit row and one revision commit together or not at all.
 import type { AdminStore, AdminTx } from './admin-store.ts'
 import type { PurgedApiKeys } from './api-key-rows.ts'
-import { auditText } from './audit-chain.ts'
+import { ownEvent } from './audit-chain.ts'
 import { apiKeyName, organizationName } from './resource-name.ts'
 
 /** Keys of one transaction: the head of the feed is locked for a short time only. */
@@ -26,20 +26,14 @@ export async function purgeApiKeys(store: AdminStore, stopped: () => boolean): P
   return purged
 }
 
-/** Nobody called: the audit row names no principal, as that of a bootstrap token does not. */
 function record(tx: AdminTx, { organization, keys }: PurgedApiKeys): Promise<bigint> {
-  const event = {
+  const audit = ownEvent({
     organization,
     time: tx.now,
-    actor: { principal: '', certificate_serial: '', admin_key_hint: '' },
     action: 'PurgeApiKeys',
     resource: organizationName(organization),
-    before: null,
     after: { purged: keys.map(({ id }) => apiKeyName(organization, id)) },
-    requestId: '',
-    sourceIp: '',
-    outcome: 'OK',
-  }
+  })
   const changes = keys.map(({ digest }) => ({ kind: 'api_key', digest }) as const)
-  return tx.finish({ changes, idempotency: null, audit: { ...event, text: auditText(event) } })
+  return tx.finish({ changes, idempotency: null, audit })
 }

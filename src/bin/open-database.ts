@@ -68,29 +68,31 @@ export async function migrateWhenReachable(
  * no reason to end: somebody may be about to migrate. @throws StoreSetupError
  */
 export async function refuseNewerSchema({ servers }: Database, log: Log): Promise<void> {
-  const client = new pg.Client({ ...servers[0], application_name: 'gatewarden start' })
-  client.on('error', () => undefined) // the query under way rejects as well
   try {
-    await client.connect()
-    await requireSchema(client)
+    await readSchema(servers[0])
   } catch (error) {
     if (error instanceof StoreSetupError && /run a newer gatewarden|differs from the one/.test(error.message))
       throw error
     log.warn('the database is not ready yet', { error })
-  } finally {
-    await client.end().catch(() => undefined)
   }
 }
 
 /** Makes sure that a command finds what it needs. @throws StoreSetupError for no answer, and for a schema that is not there */
 export async function requireReady({ servers }: Database): Promise<void> {
-  const client = new pg.Client({ ...servers[0], application_name: 'gatewarden start' })
+  try {
+    await readSchema(servers[0])
+  } catch (error) {
+    throw isUnreachable(error) ? unreachable(error) : error
+  }
+}
+
+/** @throws StoreSetupError for a schema that this build cannot work on, and what the driver throws */
+async function readSchema(server: Database['servers'][0]): Promise<void> {
+  const client = new pg.Client({ ...server, application_name: 'gatewarden start' })
   client.on('error', () => undefined) // the query under way rejects as well
   try {
     await client.connect()
     await requireSchema(client)
-  } catch (error) {
-    throw isUnreachable(error) ? unreachable(error) : error
   } finally {
     await client.end().catch(() => undefined)
   }

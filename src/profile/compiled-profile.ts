@@ -1,5 +1,6 @@
 // A profile after compilation: the decision policy, the renderings of every denial, and what admin needs to know.
 // Frozen; made only by compile.ts; swapped as one reference.
+import type { AllowlistRules } from '../core/allowlist.ts'
 import type { DecisionPolicy } from '../core/policy.ts'
 import type { DecisionCode, DenialReason } from '../core/reason.ts'
 
@@ -68,16 +69,7 @@ export interface ManagementRules {
   readonly emptyScopes: 'refuse' | 'none' | 'all'
   readonly ids: { readonly apiKey: string; readonly organization: string; readonly support: string | null }
   readonly importable: boolean
-  readonly ipRules: {
-    readonly minPrefix: { readonly v4: number | null; readonly v6: number | null }
-    /** Null: the engine's limit, 256. */
-    readonly maxEntries: number | null
-    readonly labels: { readonly allowed: boolean; readonly maxLength: number }
-    readonly private: 'reject' | 'warn' | 'allow'
-    readonly privateRanges: readonly string[]
-    readonly hostBits: 'reject' | 'mask'
-    readonly singleDisplay: 'cidr' | 'bare'
-  }
+  readonly ipRules: AllowlistRules & { readonly singleDisplay: 'cidr' | 'bare' }
   readonly rotation: {
     readonly defaultMs: number
     readonly minMs: number

@@ -5,14 +5,9 @@ import { existsSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } 
 import { request } from 'node:http'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
-import { credentials } from '@grpc/grpc-js'
 import pg from 'pg'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import {
-  AuthorizationClient,
-  CheckRequest,
-  type CheckResponse,
-} from '../../src/gen/envoy/service/auth/v3/external_auth.ts'
+import { callCheck } from '../support/check-call.ts'
 import {
   commandFile,
   type Finished,
@@ -62,22 +57,7 @@ async function json(...args: string[]): Promise<Record<string, unknown>> {
   return JSON.parse(stdout) as Record<string, unknown>
 }
 
-function check(secret: string): Promise<CheckResponse> {
-  const client = new AuthorizationClient(`unix:${directory}/check.sock`, credentials.createInsecure())
-  const http = {
-    method: 'GET',
-    path: '/customer/open/v1/customers',
-    host: 'api.bitbybit.studio',
-    headers: new Map([['x-api-key', secret]]),
-  }
-  return new Promise((resolve, reject) => {
-    client.check(CheckRequest.create({ attributes: { request: { http } } }), (error, reply) => {
-      client.close()
-      if (error === null) resolve(reply)
-      else reject(error)
-    })
-  })
-}
+const check = (secret: string) => callCheck(`unix:${directory}/check.sock`, secret)
 
 function http(path: string): Promise<string> {
   return new Promise((resolve, reject) => {

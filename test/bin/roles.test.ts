@@ -6,14 +6,9 @@ import { randomBytes } from 'node:crypto'
 import { rmSync, writeFileSync } from 'node:fs'
 import { request } from 'node:http'
 import { join } from 'node:path'
-import { credentials } from '@grpc/grpc-js'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import {
-  AuthorizationClient,
-  CheckRequest,
-  type CheckResponse,
-} from '../../src/gen/envoy/service/auth/v3/external_auth.ts'
 import { issueCertificate } from '../support/certificate-authority.ts'
+import { callCheck } from '../support/check-call.ts'
 import { freePort } from '../support/free-port.ts'
 import { commandFile, type Running, runGatewarden, startGatewarden } from '../support/gatewarden-process.ts'
 import { startTestCluster, type TestCluster, type TestDatabase } from '../support/postgres.ts'
@@ -57,22 +52,7 @@ const checkEnvironment = () =>
     GATEWARDEN_CLIENT_ADDRESS_MODE: 'source-address',
   })
 
-function check(secret: string): Promise<CheckResponse> {
-  const client = new AuthorizationClient(`unix:${directory}/check.sock`, credentials.createInsecure())
-  const http = {
-    method: 'GET',
-    path: '/customer/open/v1/customers',
-    host: 'api.bitbybit.studio',
-    headers: new Map([['x-api-key', secret]]),
-  }
-  return new Promise((resolve, reject) => {
-    client.check(CheckRequest.create({ attributes: { request: { http } } }), (error, reply) => {
-      client.close()
-      if (error === null) resolve(reply)
-      else reject(error)
-    })
-  })
-}
+const check = (secret: string) => callCheck(`unix:${directory}/check.sock`, secret)
 
 function status(path: string): Promise<number> {
   return new Promise((resolve, reject) => {
