@@ -1,7 +1,7 @@
-// Where the check role listens and with which credentials. Files are read once, at start.
-import { ServerCredentials } from '@grpc/grpc-js'
-import type { Config, TlsFiles } from '../config/config.ts'
-import { readTlsFiles } from './tls-files.ts'
+// Where the check role listens and with which credentials.
+import type { ServerCredentials } from '@grpc/grpc-js'
+import type { Config } from '../config/config.ts'
+import { type TlsWatchPorts, watchedCredentials } from './tls-watch.ts'
 
 /** Addresses that share credentials. */
 export interface ListenGroup {
@@ -10,17 +10,12 @@ export interface ListenGroup {
   readonly credentials?: ServerCredentials
 }
 
-/** Unix sockets are cleartext behind file permissions; TCP speaks TLS where it is configured. */
-export function checkListeners({ check }: Config): readonly ListenGroup[] {
+/** Unix sockets are cleartext behind file permissions; TCP speaks TLS where it is configured. @throws StartError */
+export function checkListeners({ check }: Config, ports: TlsWatchPorts): readonly ListenGroup[] {
   if (check.tls === null) return [{ listen: check.listen }]
   const isUnix = (address: string) => address.startsWith('unix:')
   const unix = check.listen.filter(isUnix)
   const tcp = check.listen.filter(address => !isUnix(address))
-  const groups = [{ listen: unix }, { listen: tcp, credentials: toCredentials(check.tls) }]
+  const groups = [{ listen: unix }, { listen: tcp, credentials: watchedCredentials('check.tls', check.tls, ports) }]
   return groups.filter(({ listen }) => listen.length > 0)
-}
-
-function toCredentials(files: TlsFiles): ServerCredentials {
-  const { cert, key, clientCa } = readTlsFiles('check.tls', files)
-  return ServerCredentials.createSsl(clientCa, [{ cert_chain: cert, private_key: key }], clientCa !== null)
 }

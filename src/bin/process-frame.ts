@@ -14,7 +14,6 @@ import { createLog, type ProcessLog } from '../observe/log.ts'
 import { type LogFile, openLogFile } from '../observe/log-file.ts'
 import { Metrics } from '../observe/metrics.ts'
 import { removeStaleSocket, restrictSocket } from '../transport/unix-socket.ts'
-import { checkListeners } from './check-listeners.ts'
 import { toClientAddressMode } from './client-address-mode.ts'
 import { openPeppers } from './data-dir.ts'
 import { awaitEnding, type Ending } from './lifecycle.ts'
@@ -84,7 +83,7 @@ async function checkConfig(config: Config, warnings: readonly string[], log: Pro
   if (config.clientAddress !== null && (role === 'serve' || role === 'check')) {
     const { mode } = toClientAddressMode(config.clientAddress)
     compileCheckProfiles(served(set, config.check.profiles), mode)
-    checkListeners(config)
+    if (config.check.tls !== null) readTlsFiles('check.tls', config.check.tls)
   }
   if (config.admin.tls !== null && (role === 'serve' || role === 'admin')) readTlsFiles('admin.tls', config.admin.tls)
   const names = set.profiles.map(profile => profile.name)

@@ -8,7 +8,7 @@ import { FailedAttempts } from '../admin/failed-attempts.ts'
 import { PageTokens } from '../admin/page-token.ts'
 import type { LoadedProfile, ProfileContext } from '../admin/profile-admin.ts'
 import { purgeApiKeys } from '../admin/purge-api-keys.ts'
-import type { Config, TlsFiles } from '../config/config.ts'
+import type { Config } from '../config/config.ts'
 import { parseListen } from '../config/listen-address.ts'
 import type { LoadedPepper } from '../config/pepper-file.ts'
 import type { FeedTimers } from '../feed/feed-source.ts'
@@ -17,7 +17,7 @@ import type { Log } from '../observe/log.ts'
 import type { Metrics } from '../observe/metrics.ts'
 import { lintProfile } from '../profile/lint.ts'
 import { type DrainTimes, drain } from '../rpc/drain.ts'
-import { type ListenTls, listen } from '../rpc/listen.ts'
+import { listen } from '../rpc/listen.ts'
 import { createAdminStore } from '../store/admin-store.ts'
 import type { Database } from '../store/connection.ts'
 import { adminConnectionsMax, adminSession, createPool } from '../store/pool.ts'
@@ -26,7 +26,7 @@ import { createAdminServer } from './admin-server.ts'
 import { closeTimes } from './lifecycle.ts'
 import type { Profiles } from './profiles.ts'
 import { StartError } from './start-error.ts'
-import { readTlsFiles } from './tls-files.ts'
+import { watchedCredentials } from './tls-watch.ts'
 import { scheduleUpkeep } from './upkeep-schedule.ts'
 
 /** What the admin role gets from outside. */
@@ -74,7 +74,7 @@ export async function startAdmin(config: Config, ports: AdminPorts): Promise<Run
   })
   const context = adminContext(createAdminStore(pool), ports)
   const { server, health } = createAdminServer(context, log, { reflection: config.admin.reflection })
-  const tls = config.admin.tls === null ? {} : { tls: readTls(config.admin.tls) }
+  const tls = config.admin.tls === null ? {} : { tls: watchedCredentials('admin.tls', config.admin.tls, ports) }
   const address = await listen(server, target, tls)
   health.set('', 'SERVING')
   const upkeepSchedule = scheduleUpkeep(stopped => upkeepRound(pool, context.store, stopped), ports.timers, log)
@@ -139,9 +139,4 @@ function profileCatalog(profiles: Profiles, wall: () => number): ProfileContext[
     })
   })
   return { list: () => loaded }
-}
-
-function readTls(files: TlsFiles): ListenTls {
-  const { cert, key, clientCa } = readTlsFiles('admin.tls', files)
-  return clientCa === null ? { cert, key } : { cert, key, clientCa }
 }

@@ -121,7 +121,7 @@ export async function startCheck(config: Config, ports: CheckPorts): Promise<Run
     observer: checkObserver(decisions, log),
   })
   const servers: UnaryServer[] = []
-  for (const { listen, credentials } of checkListeners(config)) {
+  for (const { listen, credentials } of checkListeners(config, ports)) {
     const options = { listen, services: [service], register: health.addTo }
     try {
       servers.push(await startGrpcJsServer(credentials === undefined ? options : { ...options, credentials }))

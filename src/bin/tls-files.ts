@@ -1,4 +1,4 @@
-// Certificates and keys of our listeners: read once, at start, and judged there, so that a bad file is one sentence and not a
+// Certificates and keys of our listeners: read and judged before they serve, so that a bad file is one sentence and not a
 // listener that refuses every handshake.
 import { readFileSync } from 'node:fs'
 import { createSecureContext } from 'node:tls'

@@ -18,7 +18,8 @@ export interface ListenTls {
 }
 
 export interface ListenOptions {
-  readonly tls?: ListenTls
+  /** PEM texts, or credentials that their owner keeps up to date. */
+  readonly tls?: ListenTls | ServerCredentials
   /** Allows cleartext beyond loopback: for listeners whose callers carry no secret of ours. */
   readonly cleartextBeyondLoopback?: boolean
 }
@@ -71,8 +72,9 @@ async function listenUnix(server: Server, path: string): Promise<string> {
   return `unix:${path}`
 }
 
-function credentialsOf(tls: ListenTls | undefined): ServerCredentials {
+function credentialsOf(tls: ListenOptions['tls']): ServerCredentials {
   if (tls === undefined) return ServerCredentials.createInsecure()
+  if (tls instanceof ServerCredentials) return tls
   const { cert, key, clientCa } = tls
   return ServerCredentials.createSsl(clientCa ?? null, [{ cert_chain: cert, private_key: key }], clientCa !== undefined)
 }
