@@ -35,7 +35,8 @@ function validateIpAllowlist(
     rpc: 'AllowlistAdmin/ValidateIpAllowlist',
     organizationOf: ({ rules }) => (rules?.$case === 'parent' ? (parseOrganizationName(rules.value) ?? '') : null),
     parse,
-    run: async (tx, parsed) => verdictOf(await profileOf(context, tx, parsed), parsed.request),
+    run: async (tx, parsed) =>
+      verdictOf(await profileOf(context, tx, parsed), parsed.request, text => context.redact?.(text) ?? text),
   }
 }
 
@@ -60,7 +61,11 @@ async function profileOf(context: ApiKeyContext, tx: AdminReads, parsed: Parsed)
   return (await findOrganization(context, tx, parsed.organization)).profile
 }
 
-function verdictOf(profile: CompiledProfile, request: ValidateIpAllowlistRequest): ValidateIpAllowlistResponse {
+function verdictOf(
+  profile: CompiledProfile,
+  request: ValidateIpAllowlistRequest,
+  redact: (text: string) => string,
+): ValidateIpAllowlistResponse {
   const verdict = judgeAllowlist(request.entries, profile.management.ipRules)
   const valid = verdict.violations.length === 0
   const excluded = valid && excludesCaller(verdict.entries, request.callerAddress, profile)
@@ -78,10 +83,10 @@ function verdictOf(profile: CompiledProfile, request: ValidateIpAllowlistRequest
     violations: verdict.violations.map(({ index, reason, message, suggestion }) => ({
       index,
       reason,
-      message,
+      message: redact(message),
       suggestion,
     })),
-    warnings,
+    warnings: warnings.map(warning => ({ ...warning, message: redact(warning.message) })),
     excludesCaller: excluded,
   }
 }

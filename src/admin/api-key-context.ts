@@ -26,6 +26,8 @@ export interface ApiKeyContext extends Admin {
   random(octets: number): Uint8Array
   /** API keys that an organization may have; null: any number. */
   readonly keyQuota: number | null
+  /** A text without anything shaped like a key, for replies that repeat what a caller wrote. Absent: as it is. */
+  redact?(text: string): string
 }
 
 /** How long a sidecar counts as live after its last report, as the rate limits count it (freshness.md section 4). */

@@ -42,7 +42,7 @@ export function importApiKeys(
       const replayed = await importChunk(context, call, stream, chunk, isLast, total)
       if (replayed !== null) return replayed
     }
-    return importReply(total, call)
+    return importReply(total, call, context)
   }
 }
 
@@ -81,7 +81,7 @@ async function importChunk(
       const isSilent = imported.length === 0 && !(isLast && total.outcomes.some(({ kind }) => kind === 'imported'))
       if (header.validateOnly || isSilent) return { end: 'rollback', value: done }
       const whole = { ...total, outcomes: [...total.outcomes, ...outcomes], revision: 0n, revisionToken: '' }
-      const idempotency = isLast ? storedReply(stream, caller, importReply(whole, call)) : null
+      const idempotency = isLast ? storedReply(stream, caller, importReply(whole, call, context)) : null
       call.signal.throwIfAborted()
       await finish(tx, call, caller, {
         rpc: importRpc,

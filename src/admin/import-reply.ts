@@ -2,8 +2,9 @@
 import type { ImportApiKeysResponse, ImportApiKeysResponse_Result } from '../gen/gatewarden/admin/v1/api_key_admin.ts'
 import { Status } from '../gen/google/rpc/status.ts'
 import { RpcError } from '../rpc/errors.ts'
-import { toRpcStatus } from '../rpc/status.ts'
+import { toRpcStatus, withoutKeys } from '../rpc/status.ts'
 import type { AdminCall } from './admin-call.ts'
+import type { ApiKeyContext } from './api-key-context.ts'
 
 /** What became of one row. */
 export type ImportOutcome =
@@ -28,14 +29,22 @@ const shortTextMax = 100
 const listedSuccessesMax = 1000
 
 /** The reply to the whole call. */
-export function importReply(total: ImportTally, call: AdminCall): ImportApiKeysResponse {
+export function importReply(
+  total: ImportTally,
+  call: AdminCall,
+  context: Pick<ApiKeyContext, 'redact'> = {},
+): ImportApiKeysResponse {
   const results: ImportApiKeysResponse_Result[] = []
   const counts = { imported: 0, skipped: 0, failed: 0 }
   let octets = 0
   for (const outcome of total.outcomes) {
     counts[outcome.kind]++
     if (outcome.kind === 'failed') {
-      const error = rowError(outcome.error, call, octets < detailOctetsMax)
+      const error = rowError(
+        withoutKeys(outcome.error, text => context.redact?.(text) ?? text),
+        call,
+        octets < detailOctetsMax,
+      )
       octets += Status.encode(error).finish().length
       results.push({ row: outcome.row, outcome: { $case: 'error', value: error } })
     } else if (outcome.kind === 'imported' && counts.imported <= listedSuccessesMax) {

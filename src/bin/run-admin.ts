@@ -115,6 +115,7 @@ function adminContext(store: AdminStore, ports: AdminPorts): AdminContext {
     random: octets => randomBytes(octets),
     keyQuota: null,
     profiles: profileCatalog(profiles, ports.wall),
+    redact: text => ports.log.redact?.(text) ?? text,
   }
 }
 

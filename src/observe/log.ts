@@ -1,7 +1,7 @@
 // The log: one JSON line an event, written without ever blocking or failing the process.
 // Secrets are redacted by pattern, strings are capped, and what a slow reader does not take is dropped and counted.
 import pino from 'pino'
-import { createRedactor } from './redact.ts'
+import { createKeyRedactor, createRedactor } from './redact.ts'
 
 export type LogFields = Readonly<Record<string, unknown>>
 
@@ -11,6 +11,8 @@ export interface Log {
   info(message: string, fields?: LogFields): void
   warn(message: string, fields?: LogFields): void
   error(message: string, fields?: LogFields): void
+  /** A text as the log would write it: what no log says, no reply repeats. Absent: as it is. */
+  redact?(text: string): string
 }
 
 /** Takes finished lines. */
@@ -21,6 +23,7 @@ export interface LogSink {
 export interface ProcessLog extends Log {
   /** Prefixes of the keys that must never be written, from now on. */
   redactPrefixes(prefixes: readonly string[]): void
+  redact(text: string): string
 }
 
 /** Longest string that is kept of a field, in UTF-16 units. */
@@ -32,6 +35,7 @@ const membersMax = 64
 /** Makes the log of a process. */
 export function createLog(level: string, sink: LogSink): ProcessLog {
   let redact = createRedactor([])
+  let redactKeys = createKeyRedactor([])
   const logger = pino(
     { level, base: null, timestamp: pino.stdTimeFunctions.isoTime, formatters: { level: label => ({ level: label }) } },
     { write: line => sink.write(redact(line)) },
@@ -42,8 +46,10 @@ export function createLog(level: string, sink: LogSink): ProcessLog {
     info: (message, fields) => logger.info(fieldsOf(fields), message),
     warn: (message, fields) => logger.warn(fieldsOf(fields), message),
     error: (message, fields) => logger.error(fieldsOf(fields), message),
+    redact: text => redactKeys(text),
     redactPrefixes: prefixes => {
       redact = createRedactor(prefixes)
+      redactKeys = createKeyRedactor(prefixes)
     },
   }
 }

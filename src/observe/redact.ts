@@ -14,14 +14,18 @@ const credentialMember =
   /("(?:proxy-)?(?:authorization|cookie|set-cookie|x[-_]api[-_]key)"\s*:\s*)("(?:[^"\\]|\\.)*"|\[[^\]]*\])/gi
 const bearer = /\b(bearer|basic)\s+[A-Za-z0-9._~+/=-]{4,}/gi
 
-/** A function from line to redacted line for the given key prefixes. */
-export function createRedactor(prefixes: readonly string[]): (line: string) => string {
+/** A function from any text to the same without what is shaped like a key, for texts that leave the process. */
+export function createKeyRedactor(prefixes: readonly string[]): (text: string) => string {
   const all = [...ownPrefixes, ...prefixes].filter(prefix => prefix !== '').map(escapePattern)
   const secret = new RegExp(`(${all.join('|')})[A-Za-z0-9_-]{${secretLengthMin},}`, 'g')
+  return text => text.replace(secret, '$1[redacted]')
+}
+
+/** A function from line to redacted line for the given key prefixes. */
+export function createRedactor(prefixes: readonly string[]): (line: string) => string {
+  const redactKeys = createKeyRedactor(prefixes)
   return line =>
-    line
-      .replace(credentialMember, '$1"[redacted]"')
-      .replace(secret, '$1[redacted]')
+    redactKeys(line.replace(credentialMember, '$1"[redacted]"'))
       .replace(bearer, '$1 [redacted]')
       .replace(deceptive, toEscape)
 }

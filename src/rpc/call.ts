@@ -8,7 +8,7 @@ import { RpcError } from './errors.ts'
 export interface RpcCall {
   /** Full method name: `gatewarden.admin.v1.ApiKeyAdmin/CreateApiKey`. */
   readonly method: string
-  /** Joins log lines and RequestInfo: the caller's `x-request-id` if it is a plain token, else one of ours. */
+  /** Joins log lines and RequestInfo: the caller's `x-request-id` if it is a plain token and no key, else one of ours. */
   readonly callId: string
   /** Where the call came from, without the port; empty on a unix socket. */
   readonly sourceAddress: string
@@ -35,8 +35,12 @@ const callIdForm = /^[A-Za-z0-9._-]{1,64}$/
 /** The longest time a Node timer can hold; a longer one would fire at once. */
 const timerMaxMs = 2_147_483_647
 
-/** Opens the context of one call; `close` must follow when the reply is known. */
-export function openCall(grpc: GrpcCall, defaultDeadlineMs: number): { call: RpcCall; close: () => void } {
+/** Opens the context of one call; `close` must follow when the reply is known. `redact` takes keys out of a text. */
+export function openCall(
+  grpc: GrpcCall,
+  defaultDeadlineMs: number,
+  redact: (text: string) => string,
+): { call: RpcCall; close: () => void } {
   const abort = new AbortController()
   const now = Date.now()
   const given = Number(grpc.getDeadline())
@@ -52,7 +56,7 @@ export function openCall(grpc: GrpcCall, defaultDeadlineMs: number): { call: Rpc
   const asked = header('x-request-id')
   const call: RpcCall = {
     method: grpc.getPath().slice(1),
-    callId: asked !== undefined && callIdForm.test(asked) ? asked : randomUUID(),
+    callId: asked !== undefined && callIdForm.test(asked) && redact(asked) === asked ? asked : randomUUID(),
     sourceAddress: addressOf(grpc.getPeer()),
     deadlineUnixMs,
     signal: abort.signal,

@@ -14,7 +14,7 @@ import {
 } from '@grpc/grpc-js'
 import { type GrpcCall, openCall, type RpcCall, untilAborted } from './call.ts'
 import { RpcError } from './errors.ts'
-import { toRpcError, toStatusObject } from './status.ts'
+import { toRpcError, toStatusObject, withoutKeys } from './status.ts'
 
 export type UnaryMethod<Request, Reply> = (request: Request, call: RpcCall) => Promise<Reply>
 export type ClientStreamMethod<Request, Reply> = (requests: AsyncIterable<Request>, call: RpcCall) => Promise<Reply>
@@ -49,6 +49,8 @@ export type Handlers<Service> = {
 /** Where the cause of an unforeseen error goes; the process log satisfies it. */
 export interface RpcLog {
   error(message: string, fields: { readonly method: string; readonly callId: string; readonly cause: unknown }): void
+  /** A text without anything shaped like a key: errors are put through it. Absent: as it is. */
+  redact?(text: string): string
 }
 
 /** A call without deadline gets this long; long enough for any single change, short enough to free what it holds. */
@@ -128,7 +130,8 @@ async function answer(
   reply: sendUnaryData<unknown>,
   log: RpcLog,
 ): Promise<void> {
-  const { call, close } = openCall(grpc, deadlineMs)
+  const redact = (text: string) => log.redact?.(text) ?? text
+  const { call, close } = openCall(grpc, deadlineMs, redact)
   try {
     reply(null, await untilAborted(run(call), call.signal))
   } catch (thrown) {
@@ -136,7 +139,7 @@ async function answer(
     if (error.details.cause !== undefined) {
       log.error('an RPC failed', { method: call.method, callId: call.callId, cause: error.details.cause })
     }
-    reply(toStatusObject(error, call.callId))
+    reply(toStatusObject(withoutKeys(error, redact), call.callId))
   } finally {
     close()
   }

@@ -33,6 +33,28 @@ export function toRpcError(thrown: unknown): RpcError {
   return thrown instanceof RpcError ? thrown : new RpcError('INTERNAL', internalText, { cause: thrown })
 }
 
+/** The error with every text that a caller may have written put through `redact`: an error repeats no key. */
+export function withoutKeys(error: RpcError, redact: (text: string) => string): RpcError {
+  const { metadata, violations, subject, resource } = error.details
+  return new RpcError(error.reason, redact(error.message), {
+    ...error.details,
+    ...(metadata === undefined
+      ? {}
+      : { metadata: Object.fromEntries(Object.entries(metadata).map(([name, value]) => [name, redact(value)])) }),
+    ...(violations === undefined
+      ? {}
+      : {
+          violations: violations.map(({ field, reason, message }) => ({
+            field: redact(field),
+            reason,
+            message: redact(message),
+          })),
+        }),
+    ...(subject === undefined ? {} : { subject: redact(subject) }),
+    ...(resource === undefined ? {} : { resource: { type: resource.type, name: redact(resource.name) } }),
+  })
+}
+
 /** The google.rpc.Status of an error, for the details of a call or a row of an import. */
 export function toRpcStatus(error: RpcError, requestId: string): Status {
   const { violations, truncated } = boundedViolations(error)

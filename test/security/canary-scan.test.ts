@@ -1,4 +1,5 @@
 // The scanner of the canary test finds what is planted, in every form and at every place, and nothing else.
+import { execFileSync } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -52,6 +53,21 @@ it('finds it across the parts of a large file, and nothing in noise', () => {
     expect(scanner.scanFolder(folder, () => false).hits).toEqual([
       { canary: 'secret', form: 'raw', where: join(folder, 'noise') },
     ])
+  } finally {
+    rmSync(folder, { recursive: true })
+  }
+})
+
+it('finds a secret that a process holds in the snapshot of its heap', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'gw-scan-'))
+  try {
+    const file = join(folder, 'held.heapsnapshot')
+    const hold =
+      'globalThis.held = process.argv[2].slice(3) + "!"; require("node:v8").writeHeapSnapshot(process.argv[1])'
+    execFileSync(process.execPath, ['-e', hold, file, `xyz${secret.toString()}`])
+    expect(scanner.scanFile(file).map(({ canary, form }) => `${canary} ${form}`)).toContain('secret raw')
+    execFileSync(process.execPath, ['-e', hold, file, `xyz${randomBytes(18).toString('base64url')}`])
+    expect(scanner.scanFile(file)).toEqual([])
   } finally {
     rmSync(folder, { recursive: true })
   }
