@@ -3,7 +3,7 @@
 import { existsSync } from 'node:fs'
 import { resolve } from 'node:path'
 import type { Role } from './config.ts'
-import type { ConfigFault } from './fault.ts'
+import { type ConfigFault, withoutUrlCredentials } from './fault.ts'
 import { isLocal, unixPathLengthMax } from './listen-address.ts'
 import type { SetValue } from './read-yaml.ts'
 import { environmentNames, type SettingPath, type SettingValues } from './settings.ts'
@@ -68,7 +68,7 @@ function tlsRules(listener: 'check' | 'admin', given: Given): ConfigFault[] {
     return [
       {
         name: nameOf(path, given),
-        found: `${JSON.stringify(file)}, which does not exist`,
+        found: `${withoutUrlCredentials(JSON.stringify(file))}, which does not exist`,
         accepted: 'a readable PEM file',
       },
     ]
@@ -145,7 +145,7 @@ function dataDirRules(given: Given): ConfigFault[] {
   const lengthMax = unixPathLengthMax - '/pg'.length - socketNameLengthMax
   if (Buffer.byteLength(dataDir) <= lengthMax) return []
   const accepted = `a directory whose absolute path has at most ${lengthMax} octets, because unix sockets are made in it`
-  return [{ name: nameOf('data_dir', given), found: JSON.stringify(dataDir), accepted }]
+  return [{ name: nameOf('data_dir', given), found: withoutUrlCredentials(JSON.stringify(dataDir)), accepted }]
 }
 
 function serves(role: Role, part: 'check' | 'admin'): boolean {

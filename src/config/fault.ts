@@ -14,9 +14,18 @@ export interface ConfigFault {
 /** Longest text of a found value that is shown; the rest is cut. */
 const foundLengthMax = 80
 
+/** User and password of a URL: somebody may have put a database's URL into another setting. */
+const urlCredentials = /:\/\/[^/?#\s"]*@/g
+
+/** A text without them. */
+export function withoutUrlCredentials(text: string): string {
+  return text.replace(urlCredentials, '://…@')
+}
+
 /** Quotes a found value for a fault. */
 export function quoteFound(value: unknown): string {
-  const text = typeof value === 'string' ? JSON.stringify(value) : (JSON.stringify(value) ?? String(value))
+  const whole = typeof value === 'string' ? JSON.stringify(value) : (JSON.stringify(value) ?? String(value))
+  const text = withoutUrlCredentials(whole)
   return text.length > foundLengthMax ? `${text.slice(0, foundLengthMax)}…` : text
 }
 

@@ -1,6 +1,6 @@
 // Reads settings from environment variables: text in, values by path out, every fault at once.
 // A name under our prefix that is no setting is a fault; all other variables are none of our business.
-import { type ConfigFault, closest } from './fault.ts'
+import { type ConfigFault, closest, withoutUrlCredentials } from './fault.ts'
 import type { ReadSettings, SetValue } from './read-yaml.ts'
 import {
   environmentNames,
@@ -64,7 +64,7 @@ function readSecretFile(file: string, name: string, readText: ReadText, faults: 
   try {
     return readText(file).trim()
   } catch (error) {
-    const found = `${JSON.stringify(file)}, which cannot be read (${codeOf(error)})`
+    const found = `${withoutUrlCredentials(JSON.stringify(file))}, which cannot be read (${codeOf(error)})`
     faults.push({ name, found, accepted: 'a readable file that holds the value' })
     return undefined
   }
