@@ -9,7 +9,7 @@ import { scopeSetOf } from '../core/scope-set.ts'
 import { compileSecretGrammar } from '../core/secret-grammar.ts'
 import { compileRenderings } from './compile-renderings.ts'
 import { compileLimits, compileRouteOptions, compileRules } from './compile-routes.ts'
-import type { CompiledProfile, ManagementRules } from './compiled-profile.ts'
+import type { CompiledProfile, ManagementRules, UsageRules } from './compiled-profile.ts'
 import { deepFreeze } from './deep-freeze.ts'
 import type { ProfileDocument } from './schema.ts'
 import { scopeDefinitions } from './vocabulary.ts'
@@ -49,6 +49,7 @@ export function compileProfile(profile: ProfileDocument, text: ProfileText, opti
     },
     limitHeaders: profile.rate_limit.headers,
     management: compileManagement(profile),
+    usageLog: compileUsageLog(profile),
     yaml: text.yaml,
   })
 }
@@ -111,5 +112,15 @@ function compileManagement(profile: ProfileDocument): ManagementRules {
       maxLivePredecessors: rotation.max_live_predecessors,
     },
     expiry: { required: expiry.required, maxLifetimeMs: expiry.max_lifetime, minAheadMs: expiry.min_ahead },
+  }
+}
+
+function compileUsageLog({ usage_log: log }: ProfileDocument): UsageRules {
+  return {
+    record: log.record,
+    fields: log.fields,
+    filters: log.filters,
+    csvColumns: log.csv.columns,
+    retentionMs: log.retention,
   }
 }

@@ -2,6 +2,7 @@
 // Frozen; made only by compile.ts; swapped as one reference.
 import type { DecisionPolicy } from '../core/policy.ts'
 import type { DecisionCode, DenialReason } from '../core/reason.ts'
+import type { usageFields } from './schema.ts'
 
 /** Values that exist only when a reply is written (profiles.md d.1 placeholders). */
 export const insertionNames = [
@@ -87,6 +88,19 @@ export interface ManagementRules {
   readonly expiry: { readonly required: boolean; readonly maxLifetimeMs: number | null; readonly minAheadMs: number }
 }
 
+/** What the usage log keeps of this profile's requests, and how its rows are shown (profiles.md d.1 `usage_log`). */
+export interface UsageRules {
+  /** Whether allowed requests are recorded as well. */
+  readonly record: 'all' | 'denied'
+  /** Members of a record that are kept. Time, decision id, organization, decision and reason are kept always. */
+  readonly fields: readonly UsageField[]
+  /** Members that an organization's own users may filter by. */
+  readonly filters: readonly string[]
+  /** Default columns of an export, in order. */
+  readonly csvColumns: readonly UsageField[]
+  readonly retentionMs: number
+}
+
 /** Request headers set towards the upstream on allow; null: not set. */
 export interface UpstreamHeaders {
   readonly organization: string | null
@@ -94,6 +108,9 @@ export interface UpstreamHeaders {
   readonly environment: string | null
   readonly scope: string | null
 }
+
+/** A member of a usage record, as profiles name it. */
+export type UsageField = (typeof usageFields)[number]
 
 export interface CompiledProfile {
   readonly name: string
@@ -109,6 +126,7 @@ export interface CompiledProfile {
   /** Names of the limit, remaining and reset headers, in this order; empty: none are sent. */
   readonly limitHeaders: readonly string[]
   readonly management: ManagementRules
+  readonly usageLog: UsageRules
   /** Source text, for GetProfile. */
   readonly yaml: string
 }
