@@ -2,7 +2,9 @@
 // Frozen; made only by compile.ts; swapped as one reference.
 import type { DecisionPolicy } from '../core/policy.ts'
 import type { DecisionCode, DenialReason } from '../core/reason.ts'
+import type { CompiledFacade } from './compiled-facade.ts'
 import type { usageFields } from './schema.ts'
+import type { TimestampForm } from './timestamp-form.ts'
 
 /** Values that exist only when a reply is written (profiles.md d.1 placeholders). */
 export const insertionNames = [
@@ -29,10 +31,10 @@ export const requestIdLengthMax = 128
  * a `json-value` hole takes a number in decimal digits (the only typed values that are open at compile time). `text` stands in
  * header values and messages: printable ASCII.
  */
-export interface Template {
+export interface Template<Name extends string = InsertionName> {
   /** UTF-8; always one more than holes. */
   readonly pieces: readonly Buffer[]
-  readonly holes: readonly { readonly name: InsertionName; readonly form: 'json-string-part' | 'json-value' | 'text' }[]
+  readonly holes: readonly { readonly name: Name; readonly form: 'json-string-part' | 'json-value' | 'text' }[]
 }
 
 /** How one denial reason is shown to a client. */
@@ -127,6 +129,9 @@ export interface CompiledProfile {
   readonly limitHeaders: readonly string[]
   readonly management: ManagementRules
   readonly usageLog: UsageRules
+  readonly timestamps: TimestampForm
+  /** The product's own HTTP endpoints; null: none. */
+  readonly facade: CompiledFacade | null
   /** Source text, for GetProfile. */
   readonly yaml: string
 }
