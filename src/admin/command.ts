@@ -99,27 +99,38 @@ export function mutation<Request extends MutatingRequest, Parsed, Reply>(
   admin: Admin,
   spec: Mutation<Request, Parsed, Reply>,
 ): Handler<Request, Reply> {
-  return async (request, call) => {
-    const { value, point } = await guarded(admin, call, () =>
-      admin.store.transact(async tx => {
-        const caller = await authorise(admin, tx, call, spec.rpc, spec.organizationOf(request))
-        const parsed = parseRequest(spec, request, spec.requestId)
-        if (request.validateOnly)
-          return rollback({ reply: (await spec.run(tx, parsed, caller)).reply, last: undefined })
-        const requestHash = hashOf(spec.rpc, request)
-        const earlier = await claim(tx, caller, request, spec.rpc, requestHash)
-        if (earlier !== null) return rollback(await replay(tx, spec, earlier))
-        const change = await spec.run(tx, parsed, caller)
-        call.signal.throwIfAborted()
-        if (change.kind === 'unchanged') return rollback(await unchanged(tx, spec, change.reply, change.revision))
-        const idempotency = storedForm(spec, caller, request, requestHash, change.reply)
-        await finish(tx, call, caller, { rpc: spec.rpc, requestId: request.requestId, idempotency, ...change })
-        return { end: 'commit', value: { reply: change.reply, last: change.reveal ?? same } }
-      }),
+  return (request, call) =>
+    guarded(admin, call, () =>
+      mutate(admin.store, spec, request, call, tx =>
+        authorise(admin, tx, call, spec.rpc, spec.organizationOf(request)),
+      ),
     )
-    if (value.last === undefined) return value.reply
-    return value.last(spec.stamp(value.reply, point.revision, revisionTokenOf(point)))
-  }
+}
+
+/** One mutation, whoever its caller is: `authoriseCall` finds out inside of the transaction. @throws RpcError, StoreFault */
+export async function mutate<Request extends MutatingRequest, Parsed, Reply>(
+  store: AdminStore,
+  spec: Mutation<Request, Parsed, Reply>,
+  request: Request,
+  call: AdminCall,
+  authoriseCall: (tx: AdminTx) => Promise<Caller>,
+): Promise<Reply> {
+  const { value, point } = await store.transact(async tx => {
+    const caller = await authoriseCall(tx)
+    const parsed = parseRequest(spec, request, spec.requestId)
+    if (request.validateOnly) return rollback({ reply: (await spec.run(tx, parsed, caller)).reply, last: undefined })
+    const requestHash = hashOf(spec.rpc, request)
+    const earlier = await claim(tx, caller, request, spec.rpc, requestHash)
+    if (earlier !== null) return rollback(await replay(tx, spec, earlier))
+    const change = await spec.run(tx, parsed, caller)
+    call.signal.throwIfAborted()
+    if (change.kind === 'unchanged') return rollback(await unchanged(tx, spec, change.reply, change.revision))
+    const idempotency = storedForm(spec, caller, request, requestHash, change.reply)
+    await finish(tx, call, caller, { rpc: spec.rpc, requestId: request.requestId, idempotency, ...change })
+    return { end: 'commit', value: { reply: change.reply, last: change.reveal ?? same } }
+  })
+  if (value.last === undefined) return value.reply
+  return value.last(spec.stamp(value.reply, point.revision, revisionTokenOf(point)))
 }
 
 /** The handler of a reading RPC. */
@@ -180,8 +191,13 @@ export async function guarded<Value>(admin: Admin, call: AdminCall, work: () => 
     return await work()
   } catch (thrown) {
     if (thrown instanceof RpcError && failedAuthentication.has(thrown.reason)) admin.failures.note(call.sourceAddress)
-    throw isStoreFault(thrown) ? toError(thrown) : thrown
+    throw toStoreError(thrown)
   }
+}
+
+/** An error for callers where the store failed; anything else as it is. */
+export function toStoreError(thrown: unknown): unknown {
+  return isStoreFault(thrown) ? toError(thrown) : thrown
 }
 
 /** What ends a mutation: its kind, its request id and what it changed. */
