@@ -404,7 +404,7 @@ export async function pause(ms: number, signal: AbortSignal): Promise<void> {
   signal.throwIfAborted()
 }
 
-const storeFaults: ReadonlySet<unknown> = new Set<StoreFault['fault']>(['unavailable', 'conflict', 'full'])
+const storeFaults: ReadonlySet<unknown> = new Set<StoreFault['fault']>(['unavailable', 'conflict', 'full', 'slow'])
 
 function isStoreFault(thrown: unknown): thrown is StoreFault {
   return thrown instanceof Error && 'fault' in thrown && storeFaults.has(thrown.fault)
@@ -422,6 +422,10 @@ function toError(fault: StoreFault): RpcError {
     return new RpcError('STORE_FULL', 'The database has no room left on its disk. Nothing was changed.', {
       cause: fault,
     })
+  }
+  if (fault.fault === 'slow') {
+    const text = 'The question is about more requests than can be read in time: narrow the interval or the filter.'
+    return new RpcError('EXPORT_LIMIT', text, { cause: fault })
   }
   const text =
     'The database cannot be reached. Whether the change was made is unknown: repeat the call with the same request_id.'
