@@ -6,6 +6,7 @@ import type { AdminStore } from '../admin/admin-store.ts'
 import { FailedAttempts } from '../admin/failed-attempts.ts'
 import { PageTokens } from '../admin/page-token.ts'
 import type { LoadedProfile, ProfileContext } from '../admin/profile-admin.ts'
+import type { UsageReads } from '../admin/usage-rows.ts'
 import type { Config, TlsFiles } from '../config/config.ts'
 import { parseListen } from '../config/listen-address.ts'
 import type { LoadedPepper } from '../config/pepper-file.ts'
@@ -21,8 +22,10 @@ import { upkeep } from '../store/upkeep.ts'
 import { createAdminServer } from './admin-server.ts'
 import { closeTimes } from './lifecycle.ts'
 import type { Profiles } from './profiles.ts'
+import { startFacade } from './run-facade.ts'
 import { StartError } from './start-error.ts'
 import { readTlsFiles } from './tls-files.ts'
+import { openUsageLog } from './usage-log.ts'
 
 /** What the admin role gets from outside. */
 export interface AdminPorts {
@@ -42,6 +45,8 @@ export interface AdminPorts {
 export interface RunningAdmin {
   /** Bound address, with the real port. */
   readonly address: string
+  /** Bound address of the facade. */
+  readonly facade: string
   /** What bootstrapping needs; for the wiring of `serve` alone. */
   readonly access: AdminContext
   ready(): boolean
@@ -63,10 +68,18 @@ export async function startAdmin(config: Config, ports: AdminPorts): Promise<Run
     connectionsMax: adminConnectionsMax,
     onIdleError: error => log.warn('a database connection broke', { error }),
   })
-  const context = adminContext(createAdminStore(pool), ports)
+  const usage = openUsageLog({ database: ports.database, profiles: ports.profiles.current, log })
+  const context = adminContext(createAdminStore(pool), usage.reads, ports)
   const { server, health } = createAdminServer(context, log, { reflection: config.admin.reflection })
   const tls = config.admin.tls === null ? {} : { tls: readTls(config.admin.tls) }
   const address = await listen(server, target, tls)
+  const facade = await startFacade(config, { context, profiles: ports.profiles, log, wall: ports.wall }).catch(
+    async (error: unknown) => {
+      await drain(server, health, closeTimes)
+      await pool.end()
+      throw error
+    },
+  )
   health.set('', 'SERVING')
   const upkeepTimer = setInterval(() => {
     upkeep(pool).catch((error: unknown) => log.warn('upkeep of the database failed; it is tried again', { error }))
@@ -75,7 +88,9 @@ export async function startAdmin(config: Config, ports: AdminPorts): Promise<Run
   let ended: Promise<void> | undefined
   const end = async (times: DrainTimes) => {
     clearInterval(upkeepTimer)
-    await drain(server, health, times)
+    const notice = new Promise(resolve => setTimeout(resolve, times.noticeMs))
+    await Promise.all([drain(server, health, times), notice.then(() => facade.drain(times.deadlineMs))])
+    await usage.close()
     await pool.end()
   }
   const drainOnce = (times: DrainTimes) => {
@@ -84,6 +99,7 @@ export async function startAdmin(config: Config, ports: AdminPorts): Promise<Run
   }
   return {
     address,
+    facade: facade.address,
     access: context,
     ready: () => ended === undefined,
     drain: drainOnce,
@@ -91,7 +107,7 @@ export async function startAdmin(config: Config, ports: AdminPorts): Promise<Run
   }
 }
 
-function adminContext(store: AdminStore, ports: AdminPorts): AdminContext {
+function adminContext(store: AdminStore, usage: UsageReads, ports: AdminPorts): AdminContext {
   const [primary, ...others] = ports.peppers.map(toPepper)
   if (primary === undefined) throw new StartError('peppers: found none; accepted: one or two.')
   const { profiles } = ports
@@ -104,6 +120,7 @@ function adminContext(store: AdminStore, ports: AdminPorts): AdminContext {
     pageTokens: new PageTokens(pageTokenKey(ports.adminPepper)),
     random: octets => randomBytes(octets),
     keyQuota: null,
+    usage,
     profiles: profileCatalog(profiles, ports.wall),
   }
 }

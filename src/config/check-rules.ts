@@ -43,6 +43,7 @@ export function checkRules(
     ...tlsRules('check', given),
     ...tlsRules('admin', given),
     ...listenerRules(given),
+    ...facadeRules(given),
     ...clientAddressRules(given),
     ...storeRules(given),
     ...dataDirRules(given),
@@ -95,6 +96,19 @@ function listenerRules(given: Given): ConfigFault[] {
     if (fault !== undefined) faults.push(fault)
   }
   return faults
+}
+
+/** Whoever speaks to the facade names the caller: on TCP that takes a certificate whose name is listed. */
+function facadeRules(given: Given): ConfigFault[] {
+  const { role, values, found } = given
+  const listen = values['facade.listen']
+  if (!serves(role, 'admin') || listen === undefined || listen.startsWith('unix:')) return []
+  const needs = (['admin.tls.cert', 'admin.tls.key', 'admin.tls.client_ca', 'facade.trusted_peers'] as const).filter(
+    path => !found.has(path),
+  )
+  if (needs.length === 0) return []
+  const accepted = `a unix address, or also ${needs.join(', ')}: callers are believed only of peers with a known certificate`
+  return [{ name: nameOf('facade.listen', given), found: listen, accepted }]
 }
 
 function openCheckListener(address: string, given: Given): ConfigFault | undefined {

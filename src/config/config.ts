@@ -67,6 +67,11 @@ export interface Config {
     /** Null: the one that `serve` keeps in `dataDir`. */
     readonly pepper: PepperFile | null
   }
+  readonly facade: {
+    readonly listen: string
+    /** DNS or URI names of certificates that callers on TCP may have. */
+    readonly trustedPeers: readonly string[]
+  }
   readonly metrics: { readonly listen: string }
   readonly cli: { readonly server: string; readonly keyFile: string }
   readonly log: { readonly level: LogLevel }

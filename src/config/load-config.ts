@@ -117,6 +117,10 @@ function complete({ role, cwd }: ConfigSources, values: SettingValues): Config {
           ? null
           : { id: values['admin.pepper.id'] ?? 'a1', file: absolute(adminPepperFile) },
     },
+    facade: {
+      listen: values['facade.listen'] ?? `unix:${dataDir}/facade.sock`,
+      trustedPeers: values['facade.trusted_peers'] ?? [],
+    },
     metrics: { listen: values['metrics.listen'] ?? '127.0.0.1:9090' },
     cli: {
       server: values['cli.server'] ?? '127.0.0.1:9002',

@@ -279,16 +279,15 @@ export const settings = {
     schema: listen,
     accepts: listenAccepts,
     fallback: '`unix:<data_dir>/facade.sock`',
-    meaning: 'product-shaped HTTP endpoints',
-    unread: true,
+    meaning: 'the HTTP interface that products document, such as creating an API key',
   }),
   'facade.trusted_peers': setting({
     form: 'list',
     schema: z.array(text).min(1).max(64),
     accepts: 'a list of certificate names',
     fallback: 'none',
-    meaning: 'callers of the facade on TCP',
-    unread: true,
+    meaning:
+      'DNS or URI names of certificates whose holders may call the facade on TCP; the files are those of `admin.tls`',
   }),
   'metrics.listen': setting({
     form: 'text',

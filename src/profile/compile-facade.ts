@@ -22,7 +22,7 @@ import type { ProfileDocument } from './schema.ts'
 import { compileJson, type Resolve, type TemplateFaults, textParts } from './template.ts'
 
 /** The parts of a profile that a facade is made of. */
-export type FacadeSource = Pick<ProfileDocument, 'facade' | 'ids' | 'credential' | 'usage_log' | 'routes'>
+export type FacadeSource = Pick<ProfileDocument, 'facade' | 'ids' | 'credential' | 'usage_log' | 'routes' | 'scopes'>
 
 type CreateCallDocument = NonNullable<ProfileDocument['facade']>['create_api_key']
 type Answer = 'success' | 'invalid' | 'metrics'
@@ -103,7 +103,7 @@ export function compileCreateCall(
     method: call.method,
     path: call.path,
     members: Object.entries(call.request).map(([name, member]) => memberOf(name, member)),
-    requires: { mode: rule?.mode ?? 'all', scopes: rule?.scopes ?? [] },
+    requires: { mode: rule?.mode ?? 'all', scopes: rule?.scopes ?? [], join: source.scopes.join },
     success: answer('success', call.body as Data, 'body'),
     invalid: answer('invalid', call.invalid_body as Data, 'invalid_body'),
     usageMetrics:

@@ -79,7 +79,7 @@ export interface CreateCall {
   /** In the order of the profile. */
   readonly members: readonly FacadeMember[]
   /** What the route rule of the call asks of the calling key. */
-  readonly requires: { readonly mode: 'all' | 'any'; readonly scopes: readonly string[] }
+  readonly requires: { readonly mode: 'all' | 'any'; readonly scopes: readonly string[]; readonly join: string }
   readonly success: FacadeAnswer
   readonly invalid: FacadeAnswer
   /** The object of `usage_metrics`; null: JSON null. */

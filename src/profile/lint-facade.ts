@@ -8,7 +8,7 @@ import { lintRule } from './lint-rule.ts'
 const base = ['facade', 'create_api_key']
 
 export const lintFacade = [
-  lintRule(['facade', 'ids', 'credential', 'usage_log', 'routes'], (profile, report) => {
+  lintRule(['facade', 'ids', 'credential', 'usage_log', 'routes', 'scopes'], (profile, report) => {
     if (profile.facade === null) return
     const told = new Set<string>()
     const call = compileCreateCall(profile, profile.facade.create_api_key, 'production', (path, fault) => {
