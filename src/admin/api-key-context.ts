@@ -14,6 +14,7 @@ import type { Admin } from './command.ts'
 import type { OrganizationRow } from './organization-rows.ts'
 import type { PageTokens } from './page-token.ts'
 import { type ApiKeyName, apiKeyName, organizationName, profileName } from './resource-name.ts'
+import type { UsageReads } from './usage-rows.ts'
 
 /** What the handlers of API keys work with. */
 export interface ApiKeyContext extends Admin {
@@ -26,6 +27,8 @@ export interface ApiKeyContext extends Admin {
   random(octets: number): Uint8Array
   /** API keys that an organization may have; null: any number. */
   readonly keyQuota: number | null
+  /** The usage log, read beside the transactions of the store. */
+  readonly usage: UsageReads
 }
 
 /** How long a sidecar counts as live after its last report, as the rate limits count it (freshness.md section 4). */

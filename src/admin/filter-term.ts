@@ -54,6 +54,14 @@ export function typed(
   const compare = operator === ':' ? null : (operator as CompareOperator)
   switch (type.kind) {
     case 'text': {
+      if (type.refuse !== undefined) {
+        const text = plain(value)
+        if (compare === null && text === '*') return { kind: 'set', field }
+        if (operator !== '=' && operator !== '!=' && operator !== ':') throw wrongOperator()
+        const wrong = type.refuse(text)
+        if (wrong !== null) throw new Fault(value.at, `${name} ${wrong}`)
+        return { kind: 'text', field, operator: operator === '!=' ? '!=' : '=', value: text }
+      }
       if (compare !== null) return { kind: 'text', field, operator: compare, value: plain(value) }
       const { text, star } = patternOf(value)
       if (star) return text === '' ? { kind: 'set', field } : { kind: 'text-prefix', field, prefix: text }

@@ -6,7 +6,11 @@ import { Fault, typed, type Value } from './filter-term.ts'
 
 /** What a field holds, and so which operators and values it takes. */
 export type FilterFieldType =
-  | { readonly kind: 'text' }
+  | {
+      readonly kind: 'text'
+      /** Compared by = and != alone, with values that this finds no fault with: what is wrong with one, or null. */
+      readonly refuse?: (value: string) => string | null
+    }
   | { readonly kind: 'texts' }
   | { readonly kind: 'time' }
   /** A whole number from 0. */

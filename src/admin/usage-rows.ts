@@ -32,13 +32,8 @@ export interface UsageQuery {
   readonly limit: number
 }
 
-/** Rows as cells of text for an export, and where they end. */
-export interface UsageCells {
-  /** One cell for each column, in its order; '': nothing known. */
-  readonly rows: readonly (readonly string[])[]
-  /** Of the last row; null: no rows. */
-  readonly end: UsagePosition | null
-}
+/** A row for an export: its place in the log, then a cell for each column asked for; '': nothing known. */
+export type UsageCells = readonly [time: Micros, decisionId: string, ...cells: string[]]
 
 /** Whose requests are counted. */
 export interface UsageSubject {
@@ -103,7 +98,7 @@ export interface UsageAddress {
 /** The adapter is src/store/usage-queries.ts. Every method @throws StoreFault. */
 export interface UsageReads {
   list(query: UsageQuery): Promise<readonly UsageEntry[]>
-  cells(query: UsageQuery, columns: readonly UsageField[]): Promise<UsageCells>
+  cells(query: UsageQuery, columns: readonly UsageField[]): Promise<readonly UsageCells[]>
   /** Counts by reason and status, and by what is asked beside. */
   count(query: UsageCountQuery): Promise<readonly UsageCount[]>
   /** When a key was last used by a request that was allowed; null: never. */

@@ -220,7 +220,7 @@ const cellExpressions: Readonly<Record<UsageField, string>> = {
 
 const addressFields: ReadonlySet<UsageField> = new Set(['client_ip', 'direct_ip'])
 
-async function cells(pool: pg.Pool, query: UsageQuery, columns: readonly UsageField[]): Promise<UsageCells> {
+async function cells(pool: pg.Pool, query: UsageQuery, columns: readonly UsageField[]): Promise<readonly UsageCells[]> {
   const parameters = new Parameters()
   const wanted = columns.map(column => cellExpressions[column]).join(', ')
   // A key of another organization has no hint here, whatever a row says.
@@ -229,10 +229,21 @@ async function cells(pool: pg.Pool, query: UsageQuery, columns: readonly UsageFi
     : ''
   const text = `SELECT l.time, l.decision_id, ${wanted} FROM usage_log l ${keys} ${pageTail(query, parameters)}`
   const found = await readArrays(pool, text, parameters)
-  const last = found.at(-1)
-  const end = last === undefined ? null : { time: Number(last[0]), decisionId: String(last[1]) }
-  const addressAt = columns.flatMap((column, at) => (addressFields.has(column) ? [at] : []))
-  return { rows: found.map(row => cellsOf(row, addressAt)), end }
+  const addressAt = columns.flatMap((column, at) => (addressFields.has(column) ? [at + positionCells] : []))
+  for (const row of found) settle(row, addressAt)
+  return found as unknown as UsageCells[]
+}
+
+/** Cells before the first column: time and decision id. */
+const positionCells = 2
+
+/** Bounds a row in place: an export makes no second array of it. */
+function settle(row: unknown[], addressAt: readonly number[]): void {
+  for (let at = positionCells; at < row.length; at++) {
+    const text = row[at]
+    if (typeof text === 'string' && text.length > cellLengthMax) row[at] = cut(text)
+  }
+  for (const at of addressAt) row[at] = canonicalAddress(String(row[at]))
 }
 
 async function readArrays(pool: pg.Pool, text: string, parameters: Parameters): Promise<unknown[][]> {
@@ -241,18 +252,6 @@ async function readArrays(pool: pg.Pool, text: string, parameters: Parameters): 
   } catch (error) {
     throw readFaultOf(error)
   }
-}
-
-/** What follows the position, in place: an export makes no second array of a row. */
-function cellsOf(row: unknown[], addressAt: readonly number[]): readonly string[] {
-  const texts = row as string[]
-  texts.splice(0, 2)
-  for (let at = 0; at < texts.length; at++) {
-    const text = texts[at] ?? ''
-    if (text.length > cellLengthMax) texts[at] = cut(text)
-  }
-  for (const at of addressAt) texts[at] = canonicalAddress(texts[at] ?? '')
-  return texts
 }
 
 function ofSubject(alias: string, key: string, subject: UsageSubject, parameters: Parameters): string {
