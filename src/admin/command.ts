@@ -119,7 +119,8 @@ export async function mutate<Request extends MutatingRequest, Parsed, Reply>(
     const caller = await authoriseCall(tx)
     const parsed = parseRequest(spec, request, spec.requestId)
     if (request.validateOnly) return rollback({ reply: (await spec.run(tx, parsed, caller)).reply, last: undefined })
-    const requestHash = hashOf(spec.rpc, request)
+    // A UUID is the same in either letter case.
+    const requestHash = hashOf(spec.rpc, { ...request, requestId: request.requestId.toLowerCase() })
     const earlier = await claim(tx, caller, request, spec.rpc, requestHash)
     if (earlier !== null) return rollback(await replay(tx, spec, earlier))
     const change = await spec.run(tx, parsed, caller)
