@@ -58,7 +58,7 @@ function planOf(context: ApiKeyContext) {
     request: ExportUsageLogsRequest,
     caller: Parameters<typeof organizationsOfParent>[3],
   ) => {
-    const bound = request.columns.join(',')
+    const bound = `csv ${request.columns.join(',')}`
     const listing = checked(violations => {
       const token = { field: 'resume_token', value: request.resumeToken, bound } as const
       return readUsageListing(request, token, context.pageTokens, tx.now, violations)

@@ -37,7 +37,7 @@ export function listUsageLogs(
     async plan(tx, request, caller) {
       const listing = checked(violations => {
         if (request.pageSize < 0) violations.add('page_size', 'FIELD_INVALID', 'It must not be negative.')
-        const token = { field: 'page_token', value: request.pageToken, bound: '' } as const
+        const token = { field: 'page_token', value: request.pageToken, bound: 'pages' } as const
         return readUsageListing(request, token, context.pageTokens, tx.now, violations)
       })
       const organizations = await organizationsOfParent(context, tx, request.parent, caller)

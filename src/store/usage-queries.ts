@@ -185,10 +185,12 @@ function numberOf(value: bigint | null): number | null {
   return value === null ? null : Number(value)
 }
 
-/** PostgreSQL writes some IPv6 addresses with a dotted end, which RFC 5952 keeps for others. */
+/** PostgreSQL writes some IPv6 addresses with a dotted end, where RFC 5952 has two groups. */
 function canonicalAddress(text: string): string {
-  if (!text.includes(':') || !text.includes('.')) return text
-  const address = parseAddress(text)
+  const dotted = text.includes(':') ? /^(.*:)(\d+)\.(\d+)\.(\d+)\.(\d+)$/.exec(text) : null
+  if (dotted === null) return text
+  const [a = 0, b = 0, c = 0, d = 0] = dotted.slice(2).map(Number)
+  const address = parseAddress(`${dotted[1]}${(a * 256 + b).toString(16)}:${(c * 256 + d).toString(16)}`)
   return address === null ? text : addressText(address)
 }
 

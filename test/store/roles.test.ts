@@ -27,6 +27,8 @@ const rights: Readonly<Record<string, Readonly<Record<DatabaseRole, string>>>> =
   bootstrap_tokens: { gw_admin: 'SIUD', gw_sidecar: '', gw_usage: '' },
   usage_log: { gw_admin: 'S', gw_sidecar: 'I', gw_usage: 'SD' },
   usage_log_other: { gw_admin: '', gw_sidecar: '', gw_usage: '' },
+  usage_rollup: { gw_admin: '', gw_sidecar: '', gw_usage: 'SD' },
+  usage_rollup_delta: { gw_admin: '', gw_sidecar: '', gw_usage: 'S' },
   usage_position: { gw_admin: '', gw_sidecar: 'SIUD', gw_usage: 'SD' },
   schema_migrations: { gw_admin: 'S', gw_sidecar: 'S', gw_usage: 'S' },
 }
