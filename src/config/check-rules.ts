@@ -43,6 +43,7 @@ export function checkRules(
     ...tlsRules('check', given),
     ...tlsRules('admin', given),
     ...listenerRules(given),
+    ...alsRules(given),
     ...facadeRules(given),
     ...clientAddressRules(given),
     ...storeRules(given),
@@ -109,6 +110,15 @@ function facadeRules(given: Given): ConfigFault[] {
   if (needs.length === 0) return []
   const accepted = `a unix address, or also ${needs.join(', ')}: callers are believed only of peers with a known certificate`
   return [{ name: nameOf('facade.listen', given), found: listen, accepted }]
+}
+
+/** Whoever speaks to it completes rows of the usage log: beyond this machine that takes a certificate. */
+function alsRules(given: Given): ConfigFault[] {
+  if (!serves(given.role, 'check') || given.found.has('check.tls.client_ca')) return []
+  const open = given.values['als.listen']?.find(address => !isLocal(address))
+  if (open === undefined) return []
+  const accepted = 'a loopback or unix address, or check.tls with client_ca: whoever may connect writes the usage log'
+  return [{ name: nameOf('als.listen', given), found: `${open}, open to callers without a certificate`, accepted }]
 }
 
 function openCheckListener(address: string, given: Given): ConfigFault | undefined {
