@@ -23,8 +23,8 @@ export function countedParts(from: Micros, to: Micros, rowsSince: Micros): Count
   if (to <= from) return { hours: null, ends: [] }
   const down = (at: Micros) => Math.floor(at / hourMicros) * hourMicros
   const up = (at: Micros) => Math.ceil(at / hourMicros) * hourMicros
-  const start = down(from) < rowsSince ? down(from) : up(from)
-  const end = down(to) < rowsSince ? up(to) : down(to)
+  const start = from < rowsSince ? down(from) : up(from)
+  const end = Math.max(from, down(to)) < rowsSince ? up(to) : down(to)
   if (start > end) return { hours: null, ends: [[from, to]] }
   const ends: (readonly [Micros, Micros])[] = []
   if (from < start) ends.push([from, start])
