@@ -8,6 +8,7 @@ import {
   type ServerResponse,
 } from 'node:http'
 import {
+  constants,
   createServer as createHttp2,
   createSecureServer,
   type Http2ServerRequest,
@@ -15,6 +16,7 @@ import {
   type ServerHttp2Session,
 } from 'node:http2'
 import { createServer as createNet, type Server as NetServer, type Socket } from 'node:net'
+import type { TLSSocket } from 'node:tls'
 import type { HttpAnswer } from './facade-answer.ts'
 import type { FacadeFrame, FacadeHttpRequest } from './facade-call.ts'
 import { isTrustedPeer } from './facade-peer.ts'
@@ -87,6 +89,8 @@ class Connections {
   /** All, of whatever version. */
   readonly sockets = new Set<Socket>()
   readonly sessions = new Set<ServerHttp2Session>()
+  /** Sockets of which it is not known yet what they speak. */
+  readonly undecided = new Set<Socket>()
   /** Sockets of HTTP/1.1, and those of them with a request under way. */
   readonly http1 = new Set<Socket>()
   readonly busy = new Set<Socket>()
@@ -94,7 +98,10 @@ class Connections {
 
   add(socket: Socket): void {
     this.sockets.add(socket)
-    socket.once('close', () => this.sockets.delete(socket))
+    socket.once('close', () => {
+      this.sockets.delete(socket)
+      this.undecided.delete(socket)
+    })
     socket.on('error', () => socket.destroy()) // a peer that went away is no news
     socket.setTimeout(idleMs, () => socket.destroy())
   }
@@ -122,15 +129,19 @@ function cleartext(onRequest: (request: Request, response: Response) => void, co
   http2.on('sessionError', () => undefined) // the session ends by itself
   return createNet(socket => {
     connections.add(socket)
+    connections.undecided.add(socket)
     const timer = setTimeout(() => socket.destroy(), firstOctetsMs)
     socket.once('close', () => clearTimeout(timer))
+    let head = Buffer.alloc(0)
     const look = () => {
-      const head = socket.read() as Buffer | null
-      if (head === null) return
-      socket.unshift(head)
+      const more = socket.read() as Buffer | null
+      if (more === null) return
+      head = Buffer.concat([head, more])
       if (head.length < http2Begin.length && http2Begin.startsWith(head.toString('latin1'))) return
       socket.removeListener('readable', look)
       clearTimeout(timer)
+      connections.undecided.delete(socket)
+      socket.unshift(head)
       if (head.toString('latin1', 0, http2Begin.length) === http2Begin) http2.emit('connection', socket)
       else {
         connections.addHttp1(socket)
@@ -177,8 +188,9 @@ function secure(
 
 /** The certificate that the handshake has verified; undefined: none. */
 function certificateOf(request: Request): { readonly subjectaltname?: string } | undefined {
+  // Of a session the socket is a stand-in that answers for its members but does not list them.
   const socket = isHttp2(request) ? request.stream.session?.socket : request.socket
-  return socket !== undefined && 'getPeerCertificate' in socket ? socket.getPeerCertificate() : undefined
+  return (socket as Partial<Pick<TLSSocket, 'getPeerCertificate'>> | undefined)?.getPeerCertificate?.()
 }
 
 function isHttp2(request: Request): request is Http2ServerRequest {
@@ -209,7 +221,8 @@ async function serve(
     write(request, response, await answer(incoming, frame), connections.draining)
   } catch {
     // Its cause is in the log of whoever failed to answer; without an answer the connection is all there is to end.
-    request.destroy()
+    if (isHttp2(request)) request.stream.close(constants.NGHTTP2_INTERNAL_ERROR)
+    else request.destroy()
   } finally {
     clearTimeout(timer)
     if (socket !== undefined) endWhenIdle(socket, response, connections)
@@ -275,6 +288,7 @@ async function drain(server: NetServer, connections: Connections, deadlineMs: nu
   connections.draining = true
   const closed = new Promise<void>(resolve => server.close(() => resolve()))
   for (const session of connections.sessions) session.close()
+  for (const socket of connections.undecided) socket.destroy()
   for (const socket of connections.http1) if (!connections.busy.has(socket)) socket.end()
   const timer = setTimeout(() => {
     for (const session of connections.sessions) session.destroy()
