@@ -110,6 +110,7 @@ export const metricCatalogue = {
   },
   gatewarden_disk_free_bytes: { kind: 'gauge', labels: [], help: 'Free octets where the usage spool lies.' },
   gatewarden_als_streams: { kind: 'gauge', labels: [], help: 'Access log streams that are open.' },
+  gatewarden_als_streams_total: { kind: 'counter', labels: [], help: 'Access log streams that have begun.' },
   gatewarden_als_entries_total: {
     kind: 'counter',
     labels: ['outcome'],

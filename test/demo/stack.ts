@@ -50,6 +50,7 @@ export async function startDemoStack(): Promise<DemoStack> {
     const dataDir = join(directory, 'data')
     const ports = { admin: await freePort(), check: await freePort(), metrics: await freePort() }
     const environment = {
+      GATEWARDEN_ALS_LISTEN: `unix:${join(dataDir, 'als.sock')}`,
       GATEWARDEN_DATA_DIR: dataDir,
       GATEWARDEN_ADMIN_LISTEN: `127.0.0.1:${ports.admin}`,
       GATEWARDEN_CHECK_LISTEN: `unix:${join(dataDir, 'check.sock')},127.0.0.1:${ports.check}`,
@@ -115,7 +116,11 @@ async function startEdge(directory: string, dataDir: string, upstreamPort: numbe
   )
   const config = envoyConfig(repositoryFile('envoy/envoy-uds.yaml'), {
     listeners: ['edge'],
-    clusters: { gatewarden: { socket: join(dataDir, 'check.sock') }, api: { port: upstreamPort } },
+    clusters: {
+      gatewarden: { socket: join(dataDir, 'check.sock') },
+      gatewarden_als: { socket: join(dataDir, 'als.sock') },
+      api: { port: upstreamPort },
+    },
     tls,
   })
   return { envoy: await startEnvoy(config), caFile: tls.caFile }

@@ -26,6 +26,7 @@ const settings = [
   'encode_raw_headers: true',
   'clear_route_cache: false',
   'enforce_response_header_limits: true',
+  'emit_filter_state_stats: true',
   'disallow_all: true, disallow_is_error: true',
   'timeout: 0.25s',
   'skip_envoy_headers: true',
@@ -77,10 +78,22 @@ describe.each(['envoy.yaml', 'envoy-uds.yaml'])('%s', file => {
     expect(read(file)).toContain(setting)
   })
 
-  it('leads only to what this version serves: checks, and the API behind', () => {
-    const { clusters } = parse(read(file)).static_resources
-    expect(clusters.map((cluster: { name: string }) => cluster.name)).toEqual(['gatewarden', 'api'])
-    expect(read(file)).not.toContain('access_log')
+  it('leads to checks, to the access log service, and to the API behind', () => {
+    const { clusters } = parse(read(file), { maxAliasCount: 100 }).static_resources
+    expect(clusters.map((cluster: { name: string }) => cluster.name)).toEqual(['gatewarden', 'gatewarden_als', 'api'])
+  })
+
+  it('logs every request with its gRPC status, and no header that could hold a credential', () => {
+    const [listener] = parse(read(file), { maxAliasCount: 100 }).static_resources.listeners
+    const { access_log: logs } = listener.filter_chains[0].filters[0].typed_config
+    expect(logs).toHaveLength(1)
+    const { common_config: common, ...named } = logs[0].typed_config
+    expect(common.grpc_service.envoy_grpc.cluster_name).toBe('gatewarden_als')
+    expect(named).toEqual({
+      '@type': 'type.googleapis.com/envoy.extensions.access_loggers.grpc.v3.HttpGrpcAccessLogConfig',
+      additional_response_headers_to_log: ['grpc-status'],
+      additional_response_trailers_to_log: ['grpc-status'],
+    })
   })
 })
 

@@ -9,7 +9,10 @@ export type Endpoint = { readonly port: number } | { readonly socket: string }
 export interface EnvoyPlaces {
   /** Listeners to keep, each on a loopback port that the system chooses; others are removed. */
   readonly listeners: readonly string[]
-  /** Cluster name → where it leads. Clusters that are not named stay as they are. */
+  /**
+   * Cluster name → where it leads. Clusters that are not named stay as they are; without a place for the access log there
+   * is none.
+   */
   readonly clusters: Readonly<Record<string, Endpoint>>
   /** Downstream TLS for every listener. */
   readonly tls?: { readonly certificateFile: string; readonly keyFile: string }
@@ -25,7 +28,7 @@ interface Cluster {
 interface Listener {
   name: string
   address: unknown
-  filter_chains: { transport_socket?: unknown }[]
+  filter_chains: { transport_socket?: unknown; filters: { typed_config: { access_log?: unknown } }[] }[]
 }
 
 interface Bootstrap {
@@ -52,10 +55,19 @@ function tlsSocket({ certificateFile, keyFile }: NonNullable<EnvoyPlaces['tls']>
   }
 }
 
+const accessLogCluster = 'gatewarden_als'
+
+function removeAccessLog({ static_resources: parts }: Bootstrap): void {
+  parts.clusters = parts.clusters.filter(cluster => cluster.name !== accessLogCluster)
+  const chains = parts.listeners.flatMap(listener => listener.filter_chains)
+  for (const { typed_config } of chains.flatMap(chain => chain.filters)) delete typed_config.access_log
+}
+
 /** The configuration as JSON text, which Envoy reads as it reads YAML. @throws Error when a name is not in the file. */
 export function envoyConfig(file: string, places: EnvoyPlaces): string {
   const bootstrap = parse(readFileSync(file, 'utf8'), { maxAliasCount: 100 }) as Bootstrap
   const { listeners, clusters } = bootstrap.static_resources
+  if (places.clusters[accessLogCluster] === undefined) removeAccessLog(bootstrap)
   bootstrap.admin = { address: loopback(0) }
   bootstrap.static_resources.listeners = places.listeners.map(name => {
     const listener = structuredClone(find(listeners, name, file))

@@ -84,25 +84,37 @@ BEGIN
 END $$;
 
 -- Fills in the access-log half of rows that were stored without it. Only once, and only rows of the last two days: a
--- sidecar can change nothing else of a row. Returns how many rows got their half.
+-- sidecar can change nothing else of a row. Returns the decisions whose rows are there: true where this call filled
+-- them in, false where they were full already. The others may be stored yet.
 CREATE FUNCTION gw_usage_join(
   decision_ids uuid[], times timestamptz[], final_statuses smallint[], durations bigint[], request_sizes bigint[],
-  response_sizes bigint[], flags text[], upstreams text[], grpc_statuses smallint[]) RETURNS integer
+  response_sizes bigint[], flags text[], upstreams text[], grpc_statuses smallint[])
+RETURNS TABLE (stored_id uuid, filled boolean)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = gatewarden, pg_temp AS $$
 DECLARE
-  joined integer;
+  -- The times in the UUIDv7s leave few partitions to the search, and few rows of them to each half.
+  since timestamptz := (SELECT greatest(min(t), statement_timestamp() - interval '2 days') FROM unnest(times) t);
+  until timestamptz := (SELECT max(t) + interval '1 millisecond' FROM unnest(times) t);
 BEGIN
-  -- The time in a UUIDv7 narrows the search to one partition at execution.
-  UPDATE usage_log l
-  SET final_status = h.final_status, duration_us = h.duration, request_bytes = h.request_size,
-      response_bytes = h.response_size, response_flags = h.flag, upstream = h.upstream, grpc_status = h.grpc_status
-  FROM unnest(decision_ids, times, final_statuses, durations, request_sizes, response_sizes, flags, upstreams,
-              grpc_statuses)
-       AS h(id, at, final_status, duration, request_size, response_size, flag, upstream, grpc_status)
-  WHERE l.decision_id = h.id AND l.time >= h.at AND l.time < h.at + interval '1 millisecond'
-    AND l.time > clock_timestamp() - interval '2 days' AND l.final_status IS NULL;
-  GET DIAGNOSTICS joined = ROW_COUNT;
-  RETURN joined;
+  RETURN QUERY
+  WITH half AS MATERIALIZED (
+    SELECT * FROM unnest(decision_ids, times, final_statuses, durations, request_sizes, response_sizes, flags,
+                         upstreams, grpc_statuses)
+    AS h(id, at, final_status, duration, request_size, response_size, flag, upstream, grpc_status)
+  ), joined AS (
+    UPDATE usage_log l
+    SET final_status = h.final_status, duration_us = h.duration, request_bytes = h.request_size,
+        response_bytes = h.response_size, response_flags = h.flag, upstream = h.upstream, grpc_status = h.grpc_status
+    FROM half h
+    WHERE l.decision_id = h.id AND l.time >= h.at AND l.time < h.at + interval '1 millisecond'
+      AND l.time >= since AND l.time < until AND l.final_status IS NULL
+    RETURNING l.decision_id
+  )
+  SELECT j.decision_id, true FROM joined j
+  UNION ALL
+  SELECT l.decision_id, false FROM half h JOIN usage_log l
+    ON l.decision_id = h.id AND l.time >= h.at AND l.time < h.at + interval '1 millisecond'
+    AND l.time >= since AND l.time < until AND l.final_status IS NOT NULL;
 END $$;
 
 -- What is asked of it -------------------------------------------------------------------------------------------------
