@@ -26,7 +26,13 @@ export interface DemoStack {
   readonly environment: Readonly<Record<string, string>>
   /** Runs a client command against this stack. */
   gatewarden(...args: string[]): Promise<Finished>
-  request(host: string, method: string, path: string, headers: readonly (readonly [string, string])[]): Promise<Answer>
+  request(
+    host: string,
+    method: string,
+    path: string,
+    headers: readonly (readonly [string, string])[],
+    body?: string,
+  ): Promise<Answer>
   readonly upstream: Upstream
   stop(): Promise<void>
 }
@@ -75,8 +81,16 @@ export async function startDemoStack(): Promise<DemoStack> {
       adminKeyFile: environment.GATEWARDEN_CLI_KEY_FILE,
       environment,
       gatewarden: (...args) => runGatewarden(args, environment, directory),
-      request: (host, method, path, headers) =>
-        sendRequest({ port: envoy.port('edge'), method, path, host, headers, ca }),
+      request: (host, method, path, headers, body) =>
+        sendRequest({
+          port: envoy.port('edge'),
+          method,
+          path,
+          host,
+          headers,
+          ca,
+          ...(body === undefined ? {} : { body }),
+        }),
       upstream,
       stop,
     }
@@ -119,6 +133,7 @@ async function startEdge(directory: string, dataDir: string, upstreamPort: numbe
     clusters: {
       gatewarden: { socket: join(dataDir, 'check.sock') },
       gatewarden_als: { socket: join(dataDir, 'als.sock') },
+      facade: { socket: join(dataDir, 'facade.sock') },
       api: { port: upstreamPort },
     },
     tls,
