@@ -31,9 +31,9 @@ export interface JoinOptions {
   readonly bounds?: { readonly newMax: number; readonly orphansMax: number }
 }
 
-/** Halves that wait for a first look: ten seconds of 20 000 requests/s. */
-export const newMax = 200_000
-/** Halves that were looked for in vain and may yet find their decision. */
+/** Halves that wait for a first look: five seconds of 20 000 requests/s, 50 MiB. */
+export const newMax = 100_000
+/** Halves that were looked for in vain and may yet find their decision: 50 MiB. */
 export const orphansMax = 100_000
 /** Reading goes on when this share of the room for new halves is free: not one stop and go for each half. */
 const resumeShare = 0.2
