@@ -47,6 +47,8 @@ class PostgresUsageWriter implements UsageStore {
   private client: pg.Client | undefined
   private server = 0
   private readonly days = new Set<string>()
+  /** A COMMIT was sent and not answered. */
+  private isCommitting = false
 
   constructor(database: Database, sidecar: string) {
     this.database = database
@@ -61,16 +63,22 @@ class PostgresUsageWriter implements UsageStore {
     })
   }
 
-  store(batch: UsageBatch): Promise<StoreOutcome> {
-    return this.limited(async client => {
-      for (const day of batch.days) await this.makePartition(client, day)
-      try {
-        return await this.transact(client, batch, () => copyRows(client, batch, 0, batch.starts.length))
-      } catch (error) {
-        if (!isRefusal(error)) throw error
-        return await this.transact(client, batch, () => copyHalves(client, batch, 0, batch.starts.length))
-      }
-    })
+  async store(batch: UsageBatch): Promise<StoreOutcome> {
+    this.isCommitting = false
+    try {
+      return await this.limited(async client => {
+        for (const day of batch.days) await this.makePartition(client, day)
+        try {
+          return await this.transact(client, batch, () => copyRows(client, batch, 0, batch.starts.length))
+        } catch (error) {
+          if (!isRefusal(error)) throw error
+          return await this.transact(client, batch, () => copyHalves(client, batch, 0, batch.starts.length))
+        }
+      })
+    } catch (error) {
+      if (this.isCommitting) return { kind: 'unknown', error }
+      throw error
+    }
   }
 
   async forget(sidecar: string): Promise<void> {
@@ -111,14 +119,11 @@ class PostgresUsageWriter implements UsageStore {
       await client.query('ROLLBACK')
       throw error
     }
-    try {
-      const end = await client.query('COMMIT')
-      if (end.command === 'COMMIT') return { kind: 'stored', refused }
-      return { kind: 'unknown', error: new Error('the database rolled a batch of usage back') }
-    } catch (error) {
-      this.destroy()
-      return { kind: 'unknown', error }
-    }
+    this.isCommitting = true
+    const end = await client.query('COMMIT')
+    this.isCommitting = false
+    if (end.command !== 'COMMIT') throw new Error('the database rolled a batch of usage back')
+    return { kind: 'stored', refused }
   }
 
   /** Runs `work` on the connection; whatever is not an answer of the server destroys it. */

@@ -36,14 +36,30 @@ const folderName = new RegExp(`^(${uuid})(?:~(${uuid}))?$`)
 /** Behind the name of a file that was set aside. */
 export const badSuffix = '.bad'
 
-/** Takes over what can be taken over now. */
-export async function adoptRuns(options: AdoptOptions): Promise<readonly AdoptedRun[]> {
-  const runs: AdoptedRun[] = []
+/**
+ * Takes over what can be taken over now.
+ * @param known folders that were taken over before
+ * @returns whether all went well; what did not is tried again at the next call
+ */
+export async function adoptRuns(
+  options: AdoptOptions,
+  known: ReadonlySet<string>,
+  adopt: (run: AdoptedRun) => void,
+): Promise<boolean> {
+  let isWell = true
   for (const name of await options.files.list(options.directory)) {
-    const claimed = await claim(name, options)
-    if (claimed !== undefined) runs.push(await open(claimed, options))
+    if (known.has(join(options.directory, name))) continue
+    try {
+      const claimed = await claim(name, options)
+      if (claimed !== undefined) adopt(await open(claimed, options))
+    } catch (error) {
+      isWell = false
+      // Gone in between: another process took it over, or removed it.
+      if (isAbsent(error)) continue
+      options.observer.noticed('what another process left in the spool cannot be read; it is tried again', { error })
+    }
   }
-  return runs
+  return isWell
 }
 
 interface Claimed {
@@ -55,21 +71,17 @@ async function claim(name: string, options: AdoptOptions): Promise<Claimed | und
   const { directory, sidecar: self, files, probe, wall } = options
   const [, sidecar, adopter] = folderName.exec(name) ?? []
   if (sidecar === undefined) return undefined
+  const folder = join(directory, `${sidecar}~${self}`)
+  if (adopter === self) return { sidecar, folder } // an attempt of ours that failed
   const owner = adopter ?? sidecar
   if (owner === self || (await hasLivingOwner(files, join(directory, owner), probe, wall()))) return undefined
-  const folder = join(directory, `${sidecar}~${self}`)
-  try {
-    await files.rename(join(directory, name), folder)
-  } catch (error) {
-    if (isAbsent(error)) return undefined // another process was first
-    throw error
-  }
+  await files.rename(join(directory, name), folder)
   return { sidecar, folder }
 }
 
 async function open({ sidecar, folder }: Claimed, options: AdoptOptions): Promise<AdoptedRun> {
   const { files, counts, observer } = options
-  const guard = new ReplayGuard(files, folder)
+  const guard = new ReplayGuard(files, folder, error => observer.noticed('a replay cannot be marked', { error }))
   const bad = await guard.open()
   if (bad !== undefined) {
     await files.rename(join(folder, bad), join(folder, `${bad}${badSuffix}`))
@@ -106,17 +118,24 @@ async function openLane(
   const segments: Segment[] = []
   for (const { name, number } of numbered) {
     const [next] = segments
-    const segment = await guard.during(name, 0, () => openSegment(join(folder, name), lane, number, next, options))
+    const guarded = <T>(at: number, look: () => T) => guard.during(name, at, look)
+    const segment = await openSegment({ path: join(folder, name), lane, number, next, guarded }, options)
     if (segment !== undefined) segments.unshift(segment)
   }
   return segments
 }
 
+interface SegmentFile {
+  readonly path: string
+  readonly lane: Lane
+  readonly number: number
+  /** The segment behind it. */
+  readonly next: Segment | undefined
+  readonly guarded: <T>(at: number, look: () => T) => T
+}
+
 async function openSegment(
-  path: string,
-  lane: Lane,
-  number: number,
-  next: Segment | undefined,
+  { path, lane, number, next, guarded }: SegmentFile,
   options: AdoptOptions,
 ): Promise<Segment | undefined> {
   const { files, reader, counts } = options
@@ -124,7 +143,8 @@ async function openSegment(
   const size = await files.size(path)
   if (header === undefined || header.lane !== lane || header.number !== number) return discard(path, size, options)
   const sequenceEnd = next?.sequence ?? Number.POSITIVE_INFINITY
-  const survey = await reader.survey(path, segmentHeaderLength, size, header.sequence, sequenceEnd)
+  const range = { start: segmentHeaderLength, end: size, sequence: header.sequence, sequenceEnd }
+  const survey = await reader.survey(path, range, guarded)
   if (survey.records === 0) return discard(path, size, options)
   // Between segments whose numbers follow each other nothing was kept elsewhere or given up.
   const behind = next !== undefined && next.number === number + 1 ? Math.max(0, sequenceEnd - survey.next) : 0

@@ -1,5 +1,5 @@
-// Keeps a segment over which starts die from killing every start: while octets of an ended process are being read, a file says
-// which; a start that finds it counts one death, and at the second the segment is set aside for people to look at.
+// Keeps a segment over which starts die from killing every start: while octets of an ended process are being looked at, a file
+// says which; a start that finds it counts one death, and at the second the segment is set aside for people to look at.
 import { join } from 'node:path'
 import { isAbsent, type SpoolFiles } from './spool-files.ts'
 
@@ -17,10 +17,13 @@ interface Mark {
 export class ReplayGuard {
   private readonly files: SpoolFiles
   private readonly path: string
+  private readonly onFault: (error: unknown) => void
   private last: Mark | undefined
 
-  constructor(files: SpoolFiles, folder: string) {
+  /** @param onFault a mark could not be written or removed; reading goes on without */
+  constructor(files: SpoolFiles, folder: string, onFault: (error: unknown) => void) {
     this.files = files
+    this.onFault = onFault
     this.path = join(folder, markFile)
   }
 
@@ -40,14 +43,22 @@ export class ReplayGuard {
     return this.last.deaths >= deathsMax ? name : undefined
   }
 
-  /** Reads `name` from `at` on under the mark. */
-  async during<T>(name: string, at: number, work: () => Promise<T>): Promise<T> {
+  /** Looks into octets of `name` from `at` on under the mark. Nothing waits in here: who is killed meanwhile, is killed by it. */
+  during<T>(name: string, at: number, look: () => T): T {
     const deaths = this.last?.name === name && this.last.at === at ? this.last.deaths : 0
-    await this.files.writeText(this.path, `${name} ${at} ${deaths}`)
+    this.attempt(() => this.files.writeTextNow(this.path, `${name} ${at} ${deaths}`))
     try {
-      return await work()
+      return look()
     } finally {
-      await this.files.remove(this.path)
+      this.attempt(() => this.files.removeNow(this.path))
+    }
+  }
+
+  private attempt(change: () => void): void {
+    try {
+      change()
+    } catch (error) {
+      this.onFault(error)
     }
   }
 

@@ -17,6 +17,27 @@ export interface Piece {
   readonly end: number
 }
 
+/** Octets of a segment, `bytes[start, end)`, before anything was looked at. */
+export interface Octets {
+  readonly bytes: Buffer
+  readonly start: number
+  readonly end: number
+  /** Nothing that may be read lies behind. */
+  readonly isLast: boolean
+  /** Octets of the segment before `bytes`. */
+  readonly offset: number
+}
+
+export interface SurveyRange {
+  /** Octets from the start of the segment. */
+  readonly start: number
+  readonly end: number
+  /** Sequence of the first record. */
+  readonly sequence: number
+  /** Where the next segment begins. */
+  readonly sequenceEnd: number
+}
+
 export class SegmentReader {
   private readonly files: SpoolFiles
   private readonly buffer = Buffer.alloc(pieceBytes + frameRoom)
@@ -25,22 +46,23 @@ export class SegmentReader {
     this.files = files
   }
 
-  /** Frames from `at` to `end`, which is between two frames; the buffer is reused by the next call. */
-  async read(segment: Segment, at: number, end: number): Promise<Piece> {
+  /** Octets from `at` to at most `end`, which is between two frames; the buffer is reused by the next call. */
+  async read(segment: Segment, at: number, end: number): Promise<Octets> {
     const length = Math.min(end - at, pieceBytes)
     const isLast = at + length === end
-    if (segment.memory !== null) return toPiece(segment.memory, at, at + length, isLast, 0)
+    if (segment.memory !== null) return { bytes: segment.memory, start: at, end: at + length, isLast, offset: 0 }
     if (segment.path === null) throw new Error('a segment is in a file or in memory')
     const target = this.buffer.subarray(0, length)
     const filled = await this.files.read(segment.path, at, target)
     if (filled < length) throw new Error('a segment is shorter than what was written to it')
-    return toPiece(this.buffer, 0, length, isLast, at)
+    return { bytes: this.buffer, start: 0, end: length, isLast, offset: at }
   }
 
   /** Records of a segment before `end`. */
   async countTo(segment: Segment, end: number): Promise<number> {
     if (segment.path !== null) {
-      return (await this.survey(segment.path, segmentHeaderLength, end, 0, Number.POSITIVE_INFINITY)).records
+      const range = { start: segmentHeaderLength, end, sequence: 0, sequenceEnd: Number.POSITIVE_INFINITY }
+      return (await this.survey(segment.path, range)).records
     }
     if (segment.memory === null) return 0
     return recordsOf(walkFrames(segment.memory, segmentHeaderLength, end, true).frames)
@@ -55,16 +77,20 @@ export class SegmentReader {
 
   /**
    * Counts what is sound in `path` from `start` to `end` octets, leaving out frames from `sequenceEnd` on: those were
-   * written again elsewhere.
+   * written again elsewhere. `guarded` is called around all looking into octets.
    */
-  async survey(path: string, start: number, end: number, sequence: number, sequenceEnd: number): Promise<Survey> {
+  async survey(
+    path: string,
+    { start, end, sequence, sequenceEnd }: SurveyRange,
+    guarded: <T>(at: number, look: () => T) => T = (_, look) => look(),
+  ): Promise<Survey> {
     const survey = { bytes: start, records: 0, lost: 0, next: sequence }
     let at = start
     while (at < end) {
       const target = this.buffer.subarray(0, Math.min(end - at, pieceBytes))
       const filled = await this.files.read(path, at, target)
       if (filled === 0) break
-      const { frames, next } = walkFrames(target, 0, filled, at + filled >= end)
+      const { frames, next } = guarded(at, () => walkFrames(target, 0, filled, at + filled >= end))
       for (const frame of frames) {
         if (frame.sequence >= sequenceEnd) return survey
         survey.lost += Math.max(0, frame.sequence - survey.next)
@@ -96,7 +122,8 @@ export interface Survey {
   readonly next: number
 }
 
-function toPiece(bytes: Buffer, start: number, end: number, isLast: boolean, offset: number): Piece {
+/** Frames of what was read. */
+export function toPiece({ bytes, start, end, isLast, offset }: Octets): Piece {
   const { frames, next } = walkFrames(bytes, start, end, isLast)
   return { bytes, frames, end: offset + next }
 }

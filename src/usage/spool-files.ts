@@ -1,7 +1,7 @@
 // The files of a spool, as far as it needs a file system: a port, so that suites can let any call fail; and the real one.
 // What is called while a check waits for its reply is synchronous and short; all else is not.
-import { closeSync, ftruncateSync, mkdirSync, openSync, renameSync, rmSync, writeSync } from 'node:fs'
-import { open, readdir, readFile, rename, rm, rmdir, stat, utimes, writeFile } from 'node:fs/promises'
+import { closeSync, ftruncateSync, mkdirSync, openSync, renameSync, rmSync, writeFileSync, writeSync } from 'node:fs'
+import { open, readdir, readFile, rename, rm, rmdir, stat, utimes } from 'node:fs/promises'
 
 export interface SpoolFiles {
   /** Makes a folder, its parents included, for this user alone; one that exists is fine. */
@@ -14,6 +14,7 @@ export interface SpoolFiles {
   close(file: number): void
   /** Renames a folder at once. */
   renameNow(from: string, to: string): void
+  writeTextNow(path: string, text: string): void
   /** Removes a file at once; one that is absent is fine. */
   removeNow(path: string): void
 
@@ -26,7 +27,6 @@ export interface SpoolFiles {
   /** Sets the last change to now, given in Unix milliseconds. */
   touch(path: string, unixMs: number): Promise<void>
   readText(path: string): Promise<string>
-  writeText(path: string, text: string): Promise<void>
   /** Reads up to `target.length` octets. @returns how many. */
   read(path: string, position: number, target: Buffer): Promise<number>
   rename(from: string, to: string): Promise<void>
@@ -47,13 +47,13 @@ export const realFiles: SpoolFiles = {
   truncate: ftruncateSync,
   close: closeSync,
   renameNow: renameSync,
+  writeTextNow: (path, text) => writeFileSync(path, text, { mode: fileMode }),
   removeNow: path => rmSync(path, { force: true }),
   list: path => readdir(path).catch((error: unknown) => (isAbsent(error) ? [] : Promise.reject(error))),
   size: async path => (await stat(path)).size,
   changed: async path => (await stat(path)).mtimeMs,
   touch: (path, unixMs) => utimes(path, unixMs / 1000, unixMs / 1000),
   readText: path => readFile(path, 'utf8'),
-  writeText: (path, text) => writeFile(path, text, { mode: fileMode }),
   async read(path, position, target) {
     const file = await open(path, 'r')
     try {

@@ -4,7 +4,7 @@
 import { type AdoptedRun, type AdoptOptions, adoptRuns, badSuffix } from './adopt.ts'
 import { storedColumns, toTuples } from './batch.ts'
 import { segmentHeaderLength } from './record-format.ts'
-import { type Piece, recordsOf, type SegmentReader } from './segment-reader.ts'
+import { type Piece, recordsOf, type SegmentReader, toPiece } from './segment-reader.ts'
 import { Settled } from './settled.ts'
 import type { Spool } from './spool.ts'
 import { isAbsent, type SpoolFiles } from './spool-files.ts'
@@ -38,6 +38,7 @@ export const turnMs = 500
 const adoptEveryMs = 10_000
 /** Records rest this long where an access log is joined: a proxy sends its entries once a second. */
 const restMs = 2500
+const adoptAgainMs = 1000
 /** After a failure of the database, doubling. */
 const pauseMinMs = 50
 const pauseMaxMs = 2000
@@ -97,8 +98,8 @@ export class UsageWriter {
 
   private async run(): Promise<void> {
     while (!this.stopping) {
-      this.options.onTurn?.()
       await this.adopt()
+      this.options.onTurn?.()
       this.settled.note(this.options.spool.lanes, this.options.mono())
       const turn = await this.turn(this.options.spool.lanes)
       this.tellDrops()
@@ -127,33 +128,37 @@ export class UsageWriter {
     if (mono() < this.adoptAt) return
     this.adoptAt = mono() + adoptEveryMs
     try {
-      for (const run of await adoptRuns(this.options)) {
+      const known = new Set([...this.runs.values()].map(run => run.folder))
+      const isWell = await adoptRuns(this.options, known, run => {
         for (const lane of run.lanes) {
           this.runs.set(lane, run)
           spool.adopt(lane)
         }
-      }
+      })
+      if (!isWell) this.adoptAt = mono() + adoptAgainMs
     } catch (error) {
-      observer.noticed('what other processes left in the spool cannot be read; it is tried again', { error })
+      observer.noticed('the spool directory cannot be read; it is tried again', { error })
     }
   }
 
   /** One piece of each lane. */
   private async turn(lanes: readonly LaneState[]): Promise<Turn> {
     let turn: Turn = 'nothing'
+    let failure: { readonly error: unknown } | undefined
     for (const lane of lanes) {
+      // One lane must not hold up the others.
       try {
         if (await this.advance(lane)) turn = 'progress'
-        else continue
-        if (this.hasFailed) this.options.observer.storeRecovered()
-        this.hasFailed = false
       } catch (error) {
-        if (!this.hasFailed) this.options.observer.storeFailed(error)
-        this.hasFailed = true
-        return 'failed'
+        failure ??= { error }
       }
     }
-    return turn
+    const { observer } = this.options
+    if (failure !== undefined && !this.hasFailed) observer.storeFailed(failure.error)
+    if (failure === undefined && turn === 'progress' && this.hasFailed) observer.storeRecovered()
+    if (failure !== undefined) this.hasFailed = true
+    else if (turn === 'progress') this.hasFailed = false
+    return failure === undefined ? turn : 'failed'
   }
 
   /** @returns whether there was something to do. @throws when the database cannot be asked */
@@ -174,16 +179,17 @@ export class UsageWriter {
   private async storePiece(lane: LaneState, segment: Segment, from: Position | null, end: number): Promise<boolean> {
     const { store, takeHalf } = this.options
     const at = lane.at
-    const read = async () => {
-      const piece = await this.reader.read(segment, at, end)
-      return { piece, tuples: toTuples(piece, lane.sidecar, takeHalf) }
-    }
-    const run = this.runs.get(lane)
+    const guard = this.runs.get(lane)?.guard
     segment.held = true
     try {
-      const got = await this.readOrSetAside(lane, segment, () =>
-        run === undefined || segment.path === null ? read() : run.guard.during(nameOf(segment.path), at, read),
-      )
+      const got = await this.readOrSetAside(lane, segment, async () => {
+        const octets = await this.reader.read(segment, at, end)
+        const look = () => {
+          const piece = toPiece(octets)
+          return { piece, tuples: toTuples(piece, lane.sidecar, takeHalf) }
+        }
+        return guard === undefined || segment.path === null ? look() : guard.during(nameOf(segment.path), at, look)
+      })
       if (got === undefined) return true
       const { piece, tuples } = got
       const to = { segment: segment.number, at: piece.end }
@@ -192,8 +198,6 @@ export class UsageWriter {
         lane.at = piece.end
         return true
       }
-      // If this throws it may be stored all the same: the lane is asked for before anything else.
-      lane.stored = undefined
       const outcome = await store.store({
         sidecar: lane.sidecar,
         lane: lane.lane,
@@ -203,6 +207,8 @@ export class UsageWriter {
         ...tuples,
       })
       if (outcome.kind !== 'stored') {
+        // The lane is asked for before anything else is stored.
+        lane.stored = undefined
         if (outcome.kind === 'unknown') throw outcome.error
         return true
       }

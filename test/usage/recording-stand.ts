@@ -1,7 +1,6 @@
 // Recording in tests: a temporary spool directory, files that can be made to fail, a store in memory that can be away, and
 // requests without a check around them. Rows are read back from the octets that the store was given.
 import { mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { RecordBuffer } from '../../src/usage/record-buffer.ts'
 import { decodeRecord } from '../../src/usage/record-decoder.ts'
@@ -12,6 +11,7 @@ import { realFiles, type SpoolFiles } from '../../src/usage/spool-files.ts'
 import type { Position } from '../../src/usage/spool-segment.ts'
 import type { UsageRow } from '../../src/usage/usage-row.ts'
 import type { StoreOutcome, UsageBatch, UsageStore } from '../../src/usage/usage-store.ts'
+import { fastFolder } from '../support/postgres.ts'
 
 /** Columns of a record in a stored row: what is behind them is the sidecar's and the access log's. */
 const recordColumnCount = 20
@@ -193,6 +193,6 @@ export function putRecord(buffer: RecordBuffer, lane: Lane, id: string): void {
 
 /** A temporary folder and its removal. */
 export function temporaryFolder(): { readonly path: string; remove(): void } {
-  const path = mkdtempSync(join(tmpdir(), 'gw-spool-'))
+  const path = mkdtempSync(join(fastFolder(), 'gw-spool-'))
   return { path, remove: () => rmSync(path, { recursive: true, force: true }) }
 }
