@@ -5,11 +5,12 @@ import { allowlistAdmin } from './allowlist-admin.ts'
 import { apiKeyAdmin } from './api-key-admin.ts'
 import type { ApiKeyContext } from './api-key-context.ts'
 import type { BootstrapContext } from './bootstrap.ts'
-import { authorise, guarded, type Handler, unimplemented } from './command.ts'
+import { authorise, guarded, unimplemented } from './command.ts'
 import { organizationAdmin } from './organization-admin.ts'
 import type { RpcName } from './permission.ts'
 import { type ProfileCatalog, profileAdmin } from './profile-admin.ts'
 import { propagationAdmin } from './propagation-admin.ts'
+import { usageAdmin } from './usage-admin.ts'
 
 /** What the whole of admin works with. */
 export interface AdminContext extends ApiKeyContext, BootstrapContext {
@@ -42,24 +43,11 @@ export function adminServices(context: AdminContext) {
       explainDecision: later('DecisionAdmin/ExplainDecision'),
       checkRoutes: later('DecisionAdmin/CheckRoutes'),
     },
-    UsageAdmin: {
-      getUsageMetrics: later('UsageAdmin/GetUsageMetrics'),
-      listUsageLogs: later('UsageAdmin/ListUsageLogs'),
-      exportUsageLogs: streamed(later('UsageAdmin/ExportUsageLogs')),
-    },
+    UsageAdmin: usageAdmin(context),
     AuditAdmin: {
       listAuditEvents: later('AuditAdmin/ListAuditEvents'),
       verifyAuditChain: later('AuditAdmin/VerifyAuditChain'),
     },
-  }
-}
-
-/** The same for a method that answers with a stream. */
-function streamed<Reply>(
-  handler: Handler<unknown, Reply>,
-): (...call: Parameters<typeof handler>) => AsyncIterable<Reply> {
-  return async function* (request, call) {
-    yield await handler(request, call)
   }
 }
 

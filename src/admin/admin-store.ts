@@ -10,10 +10,11 @@ import type { PropagationRows } from './propagation-rows.ts'
 /**
  * Thrown by the store for what no statement of ours can help, told by its member `fault`: `full` (no room to write, so
  * nothing was), `unavailable` (no connection,
- * a timeout, a lost COMMIT: whether it happened is unknown) or `conflict` (lock timeout, deadlock, serialization).
+ * a timeout, a lost COMMIT: whether it happened is unknown), `conflict` (lock timeout, deadlock, serialization) or `slow`
+ * (a question about the usage log that takes longer than a call).
  */
 export interface StoreFault extends Error {
-  readonly fault: 'unavailable' | 'conflict' | 'full'
+  readonly fault: 'unavailable' | 'conflict' | 'full' | 'slow'
 }
 
 /** How a transaction ends. A rolled back one leaves nothing and tells nobody. */

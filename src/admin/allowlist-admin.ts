@@ -8,16 +8,19 @@ import type { CompiledProfile } from '../profile/compiled-profile.ts'
 import type { AdminReads } from './admin-store.ts'
 import { type ApiKeyContext, findOrganization, findProfile, storedAllowlist } from './api-key-context.ts'
 import { excludesCaller } from './api-key-fields.ts'
-import { type Query, query, unimplemented } from './command.ts'
+import { type Query, query } from './command.ts'
 import { parseOrganizationName, parseProfileName } from './resource-name.ts'
+import { simulateIpAllowlist } from './simulate-allowlist.ts'
+import { suggestIpAllowlist } from './suggest-allowlist.ts'
+import { usageQuestion } from './usage-call.ts'
 import type { Violations } from './violations.ts'
 
 /** The handlers of the service, by method. */
 export function allowlistAdmin(context: ApiKeyContext) {
   return {
     validateIpAllowlist: query(context, validateIpAllowlist(context)),
-    simulateIpAllowlist: unimplemented(context, 'AllowlistAdmin/SimulateIpAllowlist'),
-    suggestIpAllowlist: unimplemented(context, 'AllowlistAdmin/SuggestIpAllowlist'),
+    simulateIpAllowlist: usageQuestion(context, simulateIpAllowlist(context)),
+    suggestIpAllowlist: usageQuestion(context, suggestIpAllowlist(context)),
   }
 }
 

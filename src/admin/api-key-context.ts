@@ -14,6 +14,7 @@ import type { Admin } from './command.ts'
 import type { OrganizationRow } from './organization-rows.ts'
 import type { PageTokens } from './page-token.ts'
 import { type ApiKeyName, apiKeyName, organizationName, profileName } from './resource-name.ts'
+import type { UsageReads } from './usage-rows.ts'
 
 /** What the handlers of API keys work with. */
 export interface ApiKeyContext extends Admin {
@@ -28,6 +29,8 @@ export interface ApiKeyContext extends Admin {
   readonly keyQuota: number | null
   /** A text without anything shaped like a key, for replies that repeat what a caller wrote. Absent: as it is. */
   redact?(text: string): string
+  /** The usage log, read beside the transactions of the store. */
+  readonly usage: UsageReads
 }
 
 /** How long a sidecar counts as live after its last report, as the rate limits count it (freshness.md section 4). */

@@ -29,7 +29,7 @@ const windowMaxMicros = 31 * 86_400_000_000
 const intervalMinMicros = 100
 
 /** Scopes of a request that are looked at: more than any vocabulary holds. */
-const scopesMax = 1024
+export const scopesMax = 1024
 
 /** The environment of a new key: the profile's first if none is named. */
 export function readEnvironment(given: string, field: string, rules: ManagementRules, violations: Violations): string {

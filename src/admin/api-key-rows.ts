@@ -58,6 +58,8 @@ export interface ApiKeyRows {
   find(organization: string, id: string, lock: boolean): Promise<ApiKeyRow | undefined>
   /** All rows of a lineage in id order, locked until the end of the transaction (rule W5). At most 1000 of them, the newest. */
   lockLineage(organization: string, lineage: string): Promise<readonly ApiKeyRow[]>
+  /** The same rows without a lock, the newest first. */
+  listLineage(organization: string, lineage: string): Promise<readonly ApiKeyRow[]>
   /** Inserts a row. A conflict leaves the transaction usable. */
   insert(row: NewApiKey): Promise<InsertConflict | undefined>
   /** Inserts rows with new ids, at most 1000, in one statement. @returns the ids of those whose digest was not known */

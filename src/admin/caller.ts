@@ -12,7 +12,7 @@ import { type AdminScope, type GrantClass, type RpcName, roles, rpcScopes } from
 
 /** An authenticated caller and its rights for the length of one call. */
 export interface Caller {
-  /** `adminKeys/{id}`. */
+  /** `adminKeys/{id}`, or the name of an API key that acts for its organization. */
   readonly principal: string
   readonly adminKeyHint: string
   readonly roles: readonly string[]
@@ -21,7 +21,7 @@ export interface Caller {
   readonly grantClass: GrantClass | null
   /** Null: every organization. */
   readonly organizations: ReadonlySet<string> | null
-  readonly means: readonly 'admin_key'[]
+  readonly means: readonly ('admin_key' | 'api_key')[]
 }
 
 /** Form of an admin key: `gwa_`, 32 base62 characters, checksum (admin-api.md sections 4 and 8). */

@@ -99,27 +99,39 @@ export function mutation<Request extends MutatingRequest, Parsed, Reply>(
   admin: Admin,
   spec: Mutation<Request, Parsed, Reply>,
 ): Handler<Request, Reply> {
-  return async (request, call) => {
-    const { value, point } = await guarded(admin, call, () =>
-      admin.store.transact(async tx => {
-        const caller = await authorise(admin, tx, call, spec.rpc, spec.organizationOf(request))
-        const parsed = parseRequest(spec, request, spec.requestId)
-        if (request.validateOnly)
-          return rollback({ reply: (await spec.run(tx, parsed, caller)).reply, last: undefined })
-        const requestHash = hashOf(spec.rpc, request)
-        const earlier = await claim(tx, caller, request, spec.rpc, requestHash)
-        if (earlier !== null) return rollback(await replay(tx, spec, earlier))
-        const change = await spec.run(tx, parsed, caller)
-        call.signal.throwIfAborted()
-        if (change.kind === 'unchanged') return rollback(await unchanged(tx, spec, change.reply, change.revision))
-        const idempotency = storedForm(spec, caller, request, requestHash, change.reply)
-        await finish(tx, call, caller, { rpc: spec.rpc, requestId: request.requestId, idempotency, ...change })
-        return { end: 'commit', value: { reply: change.reply, last: change.reveal ?? same } }
-      }),
+  return (request, call) =>
+    guarded(admin, call, () =>
+      mutate(admin.store, spec, request, call, tx =>
+        authorise(admin, tx, call, spec.rpc, spec.organizationOf(request)),
+      ),
     )
-    if (value.last === undefined) return value.reply
-    return value.last(spec.stamp(value.reply, point.revision, revisionTokenOf(point)))
-  }
+}
+
+/** One mutation, whoever its caller is: `authoriseCall` finds out inside of the transaction. @throws RpcError, StoreFault */
+export async function mutate<Request extends MutatingRequest, Parsed, Reply>(
+  store: AdminStore,
+  spec: Mutation<Request, Parsed, Reply>,
+  request: Request,
+  call: AdminCall,
+  authoriseCall: (tx: AdminTx) => Promise<Caller>,
+): Promise<Reply> {
+  const { value, point } = await store.transact(async tx => {
+    const caller = await authoriseCall(tx)
+    const parsed = parseRequest(spec, request, spec.requestId)
+    if (request.validateOnly) return rollback({ reply: (await spec.run(tx, parsed, caller)).reply, last: undefined })
+    // A UUID is the same in either letter case.
+    const requestHash = hashOf(spec.rpc, { ...request, requestId: request.requestId.toLowerCase() })
+    const earlier = await claim(tx, caller, request, spec.rpc, requestHash)
+    if (earlier !== null) return rollback(await replay(tx, spec, earlier))
+    const change = await spec.run(tx, parsed, caller)
+    call.signal.throwIfAborted()
+    if (change.kind === 'unchanged') return rollback(await unchanged(tx, spec, change.reply, change.revision))
+    const idempotency = storedForm(spec, caller, request, requestHash, change.reply)
+    await finish(tx, call, caller, { rpc: spec.rpc, requestId: request.requestId, idempotency, ...change })
+    return { end: 'commit', value: { reply: change.reply, last: change.reveal ?? same } }
+  })
+  if (value.last === undefined) return value.reply
+  return value.last(spec.stamp(value.reply, point.revision, revisionTokenOf(point)))
 }
 
 /** The handler of a reading RPC. */
@@ -180,8 +192,13 @@ export async function guarded<Value>(admin: Admin, call: AdminCall, work: () => 
     return await work()
   } catch (thrown) {
     if (thrown instanceof RpcError && failedAuthentication.has(thrown.reason)) admin.failures.note(call.sourceAddress)
-    throw isStoreFault(thrown) ? toError(thrown) : thrown
+    throw toStoreError(thrown)
   }
+}
+
+/** An error for callers where the store failed; anything else as it is. */
+export function toStoreError(thrown: unknown): unknown {
+  return isStoreFault(thrown) ? toError(thrown) : thrown
 }
 
 /** What ends a mutation: its kind, its request id and what it changed. */
@@ -388,7 +405,7 @@ export async function pause(ms: number, signal: AbortSignal): Promise<void> {
   signal.throwIfAborted()
 }
 
-const storeFaults: ReadonlySet<unknown> = new Set<StoreFault['fault']>(['unavailable', 'conflict', 'full'])
+const storeFaults: ReadonlySet<unknown> = new Set<StoreFault['fault']>(['unavailable', 'conflict', 'full', 'slow'])
 
 function isStoreFault(thrown: unknown): thrown is StoreFault {
   return thrown instanceof Error && 'fault' in thrown && storeFaults.has(thrown.fault)
@@ -406,6 +423,10 @@ function toError(fault: StoreFault): RpcError {
     return new RpcError('STORE_FULL', 'The database has no room left on its disk. Nothing was changed.', {
       cause: fault,
     })
+  }
+  if (fault.fault === 'slow') {
+    const text = 'The question is about more requests than can be read in time: narrow the interval or the filter.'
+    return new RpcError('EXPORT_LIMIT', text, { cause: fault })
   }
   const text =
     'The database cannot be reached. Whether the change was made is unknown: repeat the call with the same request_id.'

@@ -1,7 +1,11 @@
 // One comparison of a filter, held against the type of its field: operators and values that the field does not take are
 // faults with their place.
+import { parseEntry } from '../core/address.ts'
 import { parseInstant } from '../core/instant.ts'
 import type { CompareOperator, FilterFields, FilterTerm } from './filter.ts'
+
+/** Whole numbers that a filter compares with: the columns behind them are of 4 octets. */
+const integerForm = /^(?:0|[1-9][0-9]{0,8})$/
 
 const labelKey = /^[a-z][a-z0-9_-]{0,62}$/
 
@@ -50,6 +54,14 @@ export function typed(
   const compare = operator === ':' ? null : (operator as CompareOperator)
   switch (type.kind) {
     case 'text': {
+      if (type.refuse !== undefined) {
+        const text = plain(value)
+        if (compare === null && text === '*') return { kind: 'set', field }
+        if (operator !== '=' && operator !== '!=' && operator !== ':') throw wrongOperator()
+        const wrong = type.refuse(text)
+        if (wrong !== null) throw new Fault(value.at, `${name} ${wrong}`)
+        return { kind: 'text', field, operator: operator === '!=' ? '!=' : '=', value: text }
+      }
       if (compare !== null) return { kind: 'text', field, operator: compare, value: plain(value) }
       const { text, star } = patternOf(value)
       if (star) return text === '' ? { kind: 'set', field } : { kind: 'text-prefix', field, prefix: text }
@@ -68,6 +80,22 @@ export function typed(
       const instant = parseInstant(value.text)
       if (instant === null) throw new Fault(value.at, `${name} is compared with a time such as 2026-03-01T13:00:00Z.`)
       return { kind: 'time', field, operator: compare, value: instant }
+    }
+    case 'integer': {
+      const text = plain(value)
+      if (compare === null && text === '*') return { kind: 'set', field }
+      if (!integerForm.test(text)) throw new Fault(value.at, `${name} is compared with a whole number.`)
+      return { kind: 'integer', field, operator: compare ?? '=', value: Number(text) }
+    }
+    case 'address': {
+      const text = plain(value)
+      if (compare === null && text === '*') return { kind: 'set', field }
+      if (operator !== '=' && operator !== '!=' && operator !== ':') throw wrongOperator()
+      const entry = parseEntry(text)
+      if (entry === null || entry.hostBits || entry.spansMapped) {
+        throw new Fault(value.at, `${name} is compared with an address or a block such as 203.0.113.0/24.`)
+      }
+      return { kind: 'address', field, operator: operator === '!=' ? '!=' : '=', block: entry.block }
     }
     case 'enum': {
       if (operator !== '=' && operator !== '!=' && operator !== ':') throw wrongOperator()

@@ -1,13 +1,22 @@
 // Filters of list calls: a subset of AIP-160, parsed and type-checked into a tree that a store turns into its query.
 // Every fault names its position. OR binds closer than AND, as AIP-160 has it. Nothing of a filter becomes code or SQL here.
+import type { Cidr } from '../core/cidr.ts'
 import type { Micros } from '../core/time.ts'
 import { Fault, typed, type Value } from './filter-term.ts'
 
 /** What a field holds, and so which operators and values it takes. */
 export type FilterFieldType =
-  | { readonly kind: 'text' }
+  | {
+      readonly kind: 'text'
+      /** Compared by = and != alone, with values that this finds no fault with: what is wrong with one, or null. */
+      readonly refuse?: (value: string) => string | null
+    }
   | { readonly kind: 'texts' }
   | { readonly kind: 'time' }
+  /** A whole number from 0. */
+  | { readonly kind: 'integer' }
+  /** An address, compared with addresses and blocks. */
+  | { readonly kind: 'address' }
   | { readonly kind: 'enum'; readonly values: ReadonlyMap<string, number> }
   | { readonly kind: 'labels' }
 
@@ -20,6 +29,9 @@ export type CompareOperator = '=' | '!=' | '<' | '<=' | '>' | '>='
 export type FilterTerm =
   | { readonly kind: 'text'; readonly field: string; readonly operator: CompareOperator; readonly value: string }
   | { readonly kind: 'time'; readonly field: string; readonly operator: CompareOperator; readonly value: Micros }
+  | { readonly kind: 'integer'; readonly field: string; readonly operator: CompareOperator; readonly value: number }
+  /** The address lies in the block; a single address is a block of one. */
+  | { readonly kind: 'address'; readonly field: string; readonly operator: '=' | '!='; readonly block: Cidr }
   | { readonly kind: 'enum'; readonly field: string; readonly operator: '=' | '!='; readonly value: number }
   | {
       readonly kind: 'label'

@@ -11,6 +11,10 @@ const labelValueMax = 255
 
 const labelKeyForm = /^[a-z][a-z0-9_-]{0,62}$/
 
+/** What a text on one line, and one on several, must not contain. */
+export const notInLine = /\p{Cc}/u
+export const notInLines = /[^\P{Cc}\t\n\r]/u
+
 /** Characters of a caller's text that a message repeats. */
 const echoMax = 64
 
@@ -22,13 +26,13 @@ export function quoted(text: string): string {
 /** A text on one line. `required`: must not be empty. */
 export function checkLine(text: string, field: string, max: number, required: boolean, violations: Violations): void {
   if (text === '' && required) violations.add(field, 'FIELD_REQUIRED', `Give 1 to ${max} characters.`)
-  if (/\p{Cc}/u.test(text)) violations.add(field, 'FIELD_INVALID', 'It contains control characters.')
+  if (notInLine.test(text)) violations.add(field, 'FIELD_INVALID', 'It contains control characters.')
   checkLength(text, field, max, violations)
 }
 
 /** A text that may have several lines. */
 export function checkLines(text: string, field: string, max: number, violations: Violations): void {
-  if (/[^\P{Cc}\t\n\r]/u.test(text)) violations.add(field, 'FIELD_INVALID', 'It contains control characters.')
+  if (notInLines.test(text)) violations.add(field, 'FIELD_INVALID', 'It contains control characters.')
   checkLength(text, field, max, violations)
 }
 

@@ -10,6 +10,7 @@ import { applySettings, type GivenSettings, type MutableField, readSettings } fr
 import type { Caller } from './caller.ts'
 import type { Change, Mutation } from './command.ts'
 import { requireEtag } from './etag.ts'
+import { recentTrafficWarnings } from './recent-traffic.ts'
 import { type ApiKeyName, apiKeyName, parseApiKeyName } from './resource-name.ts'
 import { stateText } from './state-text.ts'
 import { Violations } from './violations.ts'
@@ -93,7 +94,12 @@ async function update(
   if (refusal !== null) throw failedPrecondition(refusal, apiKeyName(key.organization, key.id), stateText(refusal))
   violations.throwIfAny()
   requireGrantable(applied.addedScopes, caller.grantClass, profile.management)
-  const { warnings } = applied
+  const { allowlist } = applied.row
+  const recent =
+    allowlist === null
+      ? []
+      : await recentTrafficWarnings(context.usage, name, allowlist, 'api_key.allowlist', profile, now)
+  const warnings = [...applied.warnings, ...recent]
   if (applied.changed.size === 0) {
     const reply = { apiKey: apiKeyMessage(key, now), warnings, revision: 0n, revisionToken: '' }
     return { kind: 'unchanged', reply, revision: key.revision }

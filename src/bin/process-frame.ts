@@ -18,6 +18,7 @@ import { toClientAddressMode } from './client-address-mode.ts'
 import { openPeppers } from './data-dir.ts'
 import { awaitEnding, type Ending } from './lifecycle.ts'
 import { openProfiles, served } from './profiles.ts'
+import { facadeListen } from './run-facade.ts'
 import { StartError, toStartError } from './start-error.ts'
 import { readTlsFiles } from './tls-files.ts'
 
@@ -86,6 +87,7 @@ async function checkConfig(config: Config, warnings: readonly string[], log: Pro
     if (config.check.tls !== null) readTlsFiles('check.tls', config.check.tls)
   }
   if (config.admin.tls !== null && (role === 'serve' || role === 'admin')) readTlsFiles('admin.tls', config.admin.tls)
+  if (role === 'serve' || role === 'admin') facadeListen(config)
   const names = set.profiles.map(profile => profile.name)
   for (const warning of warnings) io.err(`warning: ${warning}\n`)
   io.out(`The configuration of ${role} is sound; profiles: ${names.join(', ')}.\n`)

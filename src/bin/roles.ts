@@ -55,7 +55,7 @@ async function serve(frame: Frame, io: Io): Promise<ExitCode> {
     )
     const http = close(await observed(frame, profiles, [serving, running], () => serving.ready() && running.ready()))
     await settled(serving, frame)
-    const ports = { check: serving.addresses, admin: running.address, metrics: http.address }
+    const ports = { check: serving.addresses, admin: running.address, facade: running.facade, metrics: http.address }
     io.out(servingText(frame, profiles, ports))
     if (secret !== undefined) io.out(adminKeyText(secret, adminKeyFile(config)))
     else if (!existsSync(adminKeyFile(config))) io.err(lostKeyText)
@@ -89,7 +89,12 @@ async function admin(frame: Frame, _io: Io, invocation: Invocation): Promise<Exi
     else await refuseNewerSchema(opened.database, log)
     const running = close(await startAdmin(config, adminPorts(frame, opened, peppers, profiles)))
     const http = close(await observed(frame, profiles, [running], running.ready))
-    log.info('listening', { admin: running.address, metrics: http.address, version: frame.version })
+    log.info('listening', {
+      admin: running.address,
+      facade: running.facade,
+      metrics: http.address,
+      version: frame.version,
+    })
     return runUntilEnded(frame.ending, [running], log, frame.hardExit)
   })
 }

@@ -8,6 +8,7 @@ import { FailedAttempts } from '../admin/failed-attempts.ts'
 import { PageTokens } from '../admin/page-token.ts'
 import type { LoadedProfile, ProfileContext } from '../admin/profile-admin.ts'
 import { purgeApiKeys } from '../admin/purge-api-keys.ts'
+import type { UsageReads } from '../admin/usage-rows.ts'
 import type { Config } from '../config/config.ts'
 import { parseListen } from '../config/listen-address.ts'
 import type { LoadedPepper } from '../config/pepper-file.ts'
@@ -25,9 +26,11 @@ import { upkeep } from '../store/upkeep.ts'
 import { createAdminServer } from './admin-server.ts'
 import { closeTimes } from './lifecycle.ts'
 import type { Profiles } from './profiles.ts'
+import { startFacade } from './run-facade.ts'
 import { StartError } from './start-error.ts'
 import { watchedCredentials } from './tls-watch.ts'
 import { scheduleUpkeep } from './upkeep-schedule.ts'
+import { openUsageLog } from './usage-log.ts'
 
 /** What the admin role gets from outside. */
 export interface AdminPorts {
@@ -48,6 +51,8 @@ export interface AdminPorts {
 export interface RunningAdmin {
   /** Bound address, with the real port. */
   readonly address: string
+  /** Bound address of the facade. */
+  readonly facade: string
   /** What bootstrapping needs; for the wiring of `serve` alone. */
   readonly access: AdminContext
   ready(): boolean
@@ -72,14 +77,28 @@ export async function startAdmin(config: Config, ports: AdminPorts): Promise<Run
       if (ended === undefined) log.warn('a database connection broke', { error })
     },
   })
-  const context = adminContext(createAdminStore(pool), ports)
+  const usage = openUsageLog({ database: ports.database, profiles: ports.profiles.current, log })
+  const context = adminContext(createAdminStore(pool), usage.reads, ports)
   const { server, health } = createAdminServer(context, log, { reflection: config.admin.reflection })
   const tls = config.admin.tls === null ? {} : { tls: watchedCredentials('admin.tls', config.admin.tls, ports) }
   const address = await listen(server, target, tls)
+  const facade = await startFacade(config, { context, profiles: ports.profiles, log, wall: ports.wall }).catch(
+    async (error: unknown) => {
+      await drain(server, health, closeTimes)
+      await pool.end()
+      throw error
+    },
+  )
   health.set('', 'SERVING')
   const upkeepSchedule = scheduleUpkeep(stopped => upkeepRound(pool, context.store, stopped), ports.timers, log)
   const end = async (times: DrainTimes) => {
-    await Promise.all([upkeepSchedule.stop(), drain(server, health, times)])
+    const notice = new Promise(resolve => setTimeout(resolve, times.noticeMs))
+    await Promise.all([
+      upkeepSchedule.stop(),
+      drain(server, health, times),
+      notice.then(() => facade.drain(times.deadlineMs)),
+    ])
+    await usage.close()
     await pool.end()
   }
   const drainOnce = (times: DrainTimes) => {
@@ -88,6 +107,7 @@ export async function startAdmin(config: Config, ports: AdminPorts): Promise<Run
   }
   return {
     address,
+    facade: facade.address,
     access: context,
     ready: () => ended === undefined,
     observe: upkeepSchedule.observe,
@@ -101,7 +121,7 @@ async function upkeepRound(pool: Pool, store: AdminStore, stopped: () => boolean
   return { apiKeys, ...(await upkeep(pool, stopped)) }
 }
 
-function adminContext(store: AdminStore, ports: AdminPorts): AdminContext {
+function adminContext(store: AdminStore, usage: UsageReads, ports: AdminPorts): AdminContext {
   const [primary, ...others] = ports.peppers.map(toPepper)
   if (primary === undefined) throw new StartError('peppers: found none; accepted: one or two.')
   const { profiles } = ports
@@ -114,6 +134,7 @@ function adminContext(store: AdminStore, ports: AdminPorts): AdminContext {
     pageTokens: new PageTokens(pageTokenKey(ports.adminPepper)),
     random: octets => randomBytes(octets),
     keyQuota: null,
+    usage,
     profiles: profileCatalog(profiles, ports.wall),
     redact: text => ports.log.redact?.(text) ?? text,
   }

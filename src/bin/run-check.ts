@@ -27,8 +27,10 @@ import { toClientAddressMode } from './client-address-mode.ts'
 import { watchFeed } from './feed-watch.ts'
 import { closeTimes } from './lifecycle.ts'
 import { type Profiles, served } from './profiles.ts'
+import { recordedBy, startAls } from './run-als.ts'
 import { safetyOptOutSamples } from './safety-opt-outs.ts'
 import { StartError } from './start-error.ts'
+import { flushMs, openRecording, showRecordingMetrics } from './usage-recording.ts'
 
 /** What the check role gets from outside. */
 export interface CheckPorts {
@@ -51,6 +53,8 @@ export interface CheckPorts {
 export interface RunningCheck {
   /** Bound addresses, with real ports. */
   readonly addresses: readonly string[]
+  /** Where it takes the access log, likewise. */
+  readonly alsAddresses: readonly string[]
   /** Loaded and confirmed, every pepper there, not draining. */
   ready(): boolean
   /** Shows this role's metrics. */
@@ -69,6 +73,9 @@ const stallPollMs = 1000
 const sweepEveryMs = 1000
 const sweepBudget = 20_000
 
+/** From the GOAWAY of access log streams until they are cut: they end within a quiet moment. */
+const alsDeadlineMs = 500
+
 /** Starts the role: listens at once, answers 503 until the table is loaded and confirmed. @throws StartError */
 export async function startCheck(config: Config, ports: CheckPorts): Promise<RunningCheck> {
   const { profiles, log, clock } = ports
@@ -82,6 +89,12 @@ export async function startCheck(config: Config, ports: CheckPorts): Promise<Run
   const table = new KeyTable({ names, peppers: ports.peppers.map(({ id, octets }) => ({ id, bytes: octets })) })
   const limits = new LimitBuckets(table)
   const decisions = new DecisionCounts(ALLOW)
+  const sidecar = randomUUID()
+  const { database } = ports
+  const clientIpMode = clientAddress.mode
+  const als = await startAls(config, { database, log, clock, timers: ports.timers, isRecorded: recordedBy(profiles) })
+  const { join } = als
+  const recording = openRecording(config, { database, profiles, log, clock, sidecar, clientIpMode, join })
   const health = createHealth([authorizationService])
   let ended: Promise<void> | undefined
   const feedWatch = watchFeed(log, () => {
@@ -92,7 +105,7 @@ export async function startCheck(config: Config, ports: CheckPorts): Promise<Run
   })
   const feed: Feed = new Feed({
     source: createFeedSource(ports.database, {
-      id: randomUUID(),
+      id: sidecar,
       version: ports.version,
       pepperIds: ports.peppers.map(pepper => pepper.id),
       profiles: () => reported(inForce),
@@ -119,6 +132,7 @@ export async function startCheck(config: Config, ports: CheckPorts): Promise<Run
     clientAddress,
     ownFailure: config.check.ownFailure,
     observer: checkObserver(decisions, log),
+    sink: recording.encoder,
   })
   const servers: UnaryServer[] = []
   for (const { listen, credentials } of checkListeners(config, ports)) {
@@ -127,6 +141,9 @@ export async function startCheck(config: Config, ports: CheckPorts): Promise<Run
       servers.push(await startGrpcJsServer(credentials === undefined ? options : { ...options, credentials }))
     } catch (error) {
       for (const server of servers) await server.drain(0)
+      await als.drain({ noticeMs: 0, deadlineMs: 0 })
+      await recording.end(0)
+      await als.end(0)
       throw error
     }
   }
@@ -145,6 +162,10 @@ export async function startCheck(config: Config, ports: CheckPorts): Promise<Run
     health.endWatches()
     await Promise.all(servers.map(server => server.drain(times.deadlineMs)))
     stopStallWatch()
+    // After the checks, so that it hears of the last of them.
+    await als.drain({ noticeMs: 0, deadlineMs: alsDeadlineMs })
+    await recording.end(flushMs)
+    await als.end(flushMs)
     await feed.stop()
   }
   const drainOnce = (times: DrainTimes) => {
@@ -153,9 +174,12 @@ export async function startCheck(config: Config, ports: CheckPorts): Promise<Run
   }
   return {
     addresses: servers.flatMap(server => server.addresses),
+    alsAddresses: als.addresses,
     ready: () => feed.ready() && ended === undefined,
     observe(metrics) {
       showCheckMetrics(metrics, { names, feed, table, limits, decisions, counts: feedWatch.counts })
+      showRecordingMetrics(metrics, config, recording)
+      als.observe(metrics)
       metrics.read('gatewarden_safety_opt_out', () => safetyOptOutSamples(config))
     },
     drain: drainOnce,

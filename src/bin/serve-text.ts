@@ -6,6 +6,7 @@ import type { Profiles } from './profiles.ts'
 export interface ServingPorts {
   readonly check: readonly string[]
   readonly admin: string
+  readonly facade: string
   readonly metrics: string
 }
 
@@ -17,6 +18,7 @@ export function servingText({ config, version }: Frame, profiles: Profiles, port
     `gatewarden ${version} serves.`,
     `  check     ${ports.check.join(', ')}`,
     `  admin     ${ports.admin}`,
+    `  facade    ${ports.facade}`,
     `  metrics   ${ports.metrics}`,
     `  database  ${database}`,
     `  profiles  ${names.join(', ')}`,

@@ -63,6 +63,7 @@ export class ReplyComposer {
     values.unixMs = Number.isFinite(unixMs) ? unixMs : 0
     writeUuid7(values.unixMs, values.decisionId)
     takeClientAddress(view, values.clientAddress)
+    values.hasSupportId = false
     this.takeIdentity(decision, chosen)
     this.takeLimit(decision)
     if (decision.code === ALLOW && chosen !== null) {
@@ -114,7 +115,8 @@ export class ReplyComposer {
       isOurs || !decision.limited
         ? drawRetrySeconds()
         : Math.max(1, Math.ceil(decision.charge.retryAfterMicros / 1_000_000))
-    if (replies.support !== null) writeUuid7(values.unixMs, values.supportId)
+    values.hasSupportId = replies.support !== null
+    if (values.hasSupportId) writeUuid7(values.unixMs, values.supportId)
     this.status = denialOf(replies, decision.code).status
     if (isOurs && ownFailure === 'rpc-error') return 'rpc-failure'
     const field: FailureField = isOurs && ownFailure === 'error_response' ? 'error_response' : 'denied_response'

@@ -128,6 +128,8 @@ const idRoom = 4096
 export interface ReplyValues {
   readonly decisionId: Uint8Array
   readonly supportId: Uint8Array
+  /** Whether the reply's profile has support ids, so that `supportId` is of this check. */
+  hasSupportId: boolean
   readonly apiKeyId: ShortText
   readonly organizationId: ShortText
   readonly clientAddress: ShortText
@@ -148,6 +150,7 @@ export function createReplyValues(): ReplyValues {
   return {
     decisionId: new Uint8Array(uuidLength),
     supportId: new Uint8Array(uuidLength),
+    hasSupportId: false,
     apiKeyId: new ShortText(idRoom),
     organizationId: new ShortText(idRoom),
     clientAddress: new ShortText(addressTextLengthMax + 1),

@@ -1,5 +1,6 @@
 // The table of all commands. What a process of ours does (`serve`, `check`, …) is handed in by the wiring; the words are here.
 
+import { allowlistCommands } from './allowlists.ts'
 import { importCommand } from './api-key-import.ts'
 import { apiKeyStateCommands } from './api-key-states.ts'
 import { apiKeyCommands } from './api-keys.ts'
@@ -8,6 +9,8 @@ import type { Command, ExitCode, Flags, Invocation, Io } from './command.ts'
 import { configFlag } from './connect.ts'
 import { organizationCommands } from './organizations.ts'
 import { profileCommands } from './profile-commands.ts'
+import { usageCommands } from './usage.ts'
+import { usageExportCommand } from './usage-export.ts'
 import { waitCommand } from './wait.ts'
 
 export const roleFlags = {
@@ -65,6 +68,9 @@ export function allCommands(roles: RoleHandlers, packagedProfiles: string): read
     ...apiKeyCommands,
     ...apiKeyStateCommands,
     importCommand,
+    ...allowlistCommands,
+    ...usageCommands,
+    usageExportCommand,
     waitCommand,
   ]
 }

@@ -32,6 +32,14 @@ const flagsOfFields: Readonly<Record<string, string>> = {
   request_id: '--request-id',
   etag: '--etag',
   timeout: '--timeout',
+  columns: '--column',
+  entries: 'CIDR',
+  interval: '--since',
+  group_by: '--by',
+  max_entries: '--max-entries',
+  min_requests: '--min-requests',
+  widest_ipv4_prefix: '--widest-v4',
+  widest_ipv6_prefix: '--widest-v6',
 }
 
 /** Mends of refusals that have one for people at a terminal. */
@@ -43,6 +51,7 @@ const mends: Readonly<Record<string, string>> = {
   PEPPER_NOT_PROPAGATED: 'Give every sidecar the new pepper first; `pepper_ids` of the sidecars shows who has it.',
   STORE_UNAVAILABLE: 'The service cannot reach its database: try again shortly.',
   ORGANIZATION_UNKNOWN: '`gatewarden orgs list` shows the organizations.',
+  EXPORT_LIMIT: 'Ask for less at a time: --since and --until, or a narrower --filter.',
   PROFILE_UNKNOWN: '`gatewarden profile show` shows the profiles.',
 }
 

@@ -20,8 +20,13 @@ export function toJson(value: unknown, field = ''): unknown {
   if (value === undefined || value === null) return undefined
   if (value instanceof Uint8Array) return Buffer.from(value).toString('base64')
   if (Array.isArray(value)) return value.length === 0 ? undefined : value.map(each => toJson(each) ?? {})
-  if (value instanceof Map) return value.size === 0 ? undefined : Object.fromEntries(value)
+  if (value instanceof Map) return value.size === 0 ? undefined : mapJson(value)
   return isTime(value) ? timeJson(value, field) : objectJson(value)
+}
+
+/** Values of a map stand for themselves, empty ones as well. */
+function mapJson(map: ReadonlyMap<unknown, unknown>): unknown {
+  return Object.fromEntries([...map].map(([key, each]) => [key, typeof each === 'bigint' ? String(each) : each]))
 }
 
 function numberJson(value: number, field: string): unknown {

@@ -19,6 +19,11 @@ export function parseDuration(text: string, flag: string): DurationValue {
   return durationOfMs(durationMs(text, flag))
 }
 
+/** The same in milliseconds. @throws UsageError */
+export function parseDurationMs(text: string, flag: string): number {
+  return durationMs(text, flag)
+}
+
 function durationMs(text: string, flag: string): number {
   const match = durationForm.exec(text)
   const unit = match?.[2] as keyof typeof unitMs | undefined
@@ -39,6 +44,11 @@ export function parseInstant(text: string, flag: string, nowMs: number): Timesta
   }
   const fraction = /\.(\d{1,9})/.exec(text)?.[1] ?? ''
   return { seconds: BigInt(Math.floor(unixMs / 1000)), nanos: Number(fraction.padEnd(9, '0')) }
+}
+
+/** A duration as the instant so long before `nowMs`; undefined for any other text. @throws UsageError */
+export function parsePast(text: string, flag: string, nowMs: number): TimestampValue | undefined {
+  return durationForm.test(text) ? durationOfMs(nowMs - durationMs(text, flag)) : undefined
 }
 
 function durationOfMs(ms: number): DurationValue {

@@ -43,6 +43,8 @@ export function checkRules(
     ...tlsRules('check', given),
     ...tlsRules('admin', given),
     ...listenerRules(given),
+    ...alsRules(given),
+    ...facadeRules(given),
     ...clientAddressRules(given),
     ...storeRules(given),
     ...dataDirRules(given),
@@ -95,6 +97,28 @@ function listenerRules(given: Given): ConfigFault[] {
     if (fault !== undefined) faults.push(fault)
   }
   return faults
+}
+
+/** Whoever speaks to the facade names the caller: on TCP that takes a certificate whose name is listed. */
+function facadeRules(given: Given): ConfigFault[] {
+  const { role, values, found } = given
+  const listen = values['facade.listen']
+  if (!serves(role, 'admin') || listen === undefined || listen.startsWith('unix:')) return []
+  const needs = (['admin.tls.cert', 'admin.tls.key', 'admin.tls.client_ca', 'facade.trusted_peers'] as const).filter(
+    path => !found.has(path),
+  )
+  if (needs.length === 0) return []
+  const accepted = `a unix address, or also ${needs.join(', ')}: callers are believed only of peers with a known certificate`
+  return [{ name: nameOf('facade.listen', given), found: listen, accepted }]
+}
+
+/** Whoever speaks to it completes rows of the usage log: beyond this machine that takes a certificate. */
+function alsRules(given: Given): ConfigFault[] {
+  if (!serves(given.role, 'check') || given.found.has('check.tls.client_ca')) return []
+  const open = given.values['als.listen']?.find(address => !isLocal(address))
+  if (open === undefined) return []
+  const accepted = 'a loopback or unix address, or check.tls with client_ca: whoever may connect writes the usage log'
+  return [{ name: nameOf('als.listen', given), found: `${open}, open to callers without a certificate`, accepted }]
 }
 
 function openCheckListener(address: string, given: Given): ConfigFault | undefined {

@@ -57,6 +57,7 @@ export interface Config {
     readonly profiles: readonly string[] | null
     readonly ownFailure: OwnFailure
   }
+  readonly als: { readonly listen: readonly string[] }
   /** Null only in roles that answer no checks. */
   readonly clientAddress: ClientAddressSetting | null
   readonly feed: { readonly proof: 'write' | 'read' }
@@ -67,7 +68,17 @@ export interface Config {
     /** Null: the one that `serve` keeps in `dataDir`. */
     readonly pepper: PepperFile | null
   }
+  readonly facade: {
+    readonly listen: string
+    /** DNS or URI names of certificates that callers on TCP may have. */
+    readonly trustedPeers: readonly string[]
+  }
   readonly metrics: { readonly listen: string }
   readonly cli: { readonly server: string; readonly keyFile: string }
+  readonly usage: {
+    /** Absolute. */
+    readonly spoolDir: string
+    readonly spoolMaxBytes: number
+  }
   readonly log: { readonly level: LogLevel }
 }

@@ -7,7 +7,7 @@ import type { ClientAddressSetting, Config, Role, TlsFiles } from './config.ts'
 import { type ConfigFault, quoteFound } from './fault.ts'
 import { codeOf, type Environment, readEnvironment } from './read-environment.ts'
 import { type ReadSettings, readYaml, type SetValue } from './read-yaml.ts'
-import { type SettingPath, type SettingValues, settingOf, settingPaths } from './settings.ts'
+import { type SettingPath, type SettingValues, settingOf, settingPaths, spoolBytesDefault } from './settings.ts'
 
 /** What the settings are read from. */
 export interface ConfigSources {
@@ -106,6 +106,7 @@ function complete({ role, cwd }: ConfigSources, values: SettingValues): Config {
       profiles: values['check.profiles'] ?? null,
       ownFailure: values['check.own_failure'] ?? 'denied-503',
     },
+    als: { listen: values['als.listen'] ?? [`unix:${dataDir}/als.sock`, '127.0.0.1:9003'] },
     clientAddress: clientAddress(role, values),
     feed: { proof: values['feed.proof'] ?? 'write' },
     admin: {
@@ -117,10 +118,18 @@ function complete({ role, cwd }: ConfigSources, values: SettingValues): Config {
           ? null
           : { id: values['admin.pepper.id'] ?? 'a1', file: absolute(adminPepperFile) },
     },
+    facade: {
+      listen: values['facade.listen'] ?? `unix:${dataDir}/facade.sock`,
+      trustedPeers: values['facade.trusted_peers'] ?? [],
+    },
     metrics: { listen: values['metrics.listen'] ?? '127.0.0.1:9090' },
     cli: {
       server: values['cli.server'] ?? '127.0.0.1:9002',
       keyFile: absolute(values['cli.key_file'] ?? `${dataDir}/admin.key`),
+    },
+    usage: {
+      spoolDir: absolute(values['usage.spool_dir'] ?? `${dataDir}/spool`),
+      spoolMaxBytes: values['usage.spool_max_bytes'] ?? spoolBytesDefault,
     },
     log: { level: values['log.level'] ?? 'info' },
   })

@@ -27,6 +27,8 @@ const idPattern = /^[a-z0-9][a-z0-9_-]{0,31}$/
 /** Spool bound: below it a second of traffic would not fit, above it nobody means it. */
 const spoolBytesMin = 1_048_576
 const spoolBytesMax = 1_099_511_627_776
+/** Some hours of a busy process without its database. */
+export const spoolBytesDefault = 1_073_741_824
 /** Trusted proxies before Envoy; a longer chain is not walked (envoy-contract: at most 20 entries). */
 const hopsMax = 20
 
@@ -272,24 +274,22 @@ export const settings = {
     schema: listenList,
     accepts: `a list of ${listenAccepts}`,
     fallback: '`unix:<data_dir>/als.sock` and `127.0.0.1:9003`',
-    meaning: 'the access log stream of Envoy',
-    unread: true,
+    meaning: 'the access log stream of Envoy, and health; TCP speaks `check.tls` where that is set',
   }),
   'facade.listen': setting({
     form: 'text',
     schema: listen,
     accepts: listenAccepts,
     fallback: '`unix:<data_dir>/facade.sock`',
-    meaning: 'product-shaped HTTP endpoints',
-    unread: true,
+    meaning: 'the HTTP interface that products document, such as creating an API key',
   }),
   'facade.trusted_peers': setting({
     form: 'list',
     schema: z.array(text).min(1).max(64),
     accepts: 'a list of certificate names',
     fallback: 'none',
-    meaning: 'callers of the facade on TCP',
-    unread: true,
+    meaning:
+      'DNS or URI names of certificates whose holders may call the facade on TCP; the files are those of `admin.tls`',
   }),
   'metrics.listen': setting({
     form: 'text',
@@ -317,16 +317,15 @@ export const settings = {
     schema: path,
     accepts: 'a directory',
     fallback: '`<data_dir>/spool`',
-    meaning: 'usage records that are not in the database yet',
-    unread: true,
+    meaning:
+      'requests recorded but not in the database yet; processes may share it, and a start stores what others left',
   }),
   'usage.spool_max_bytes': setting({
     form: 'number',
     schema: z.int().min(spoolBytesMin).max(spoolBytesMax),
     accepts: `a whole number from ${spoolBytesMin} to ${spoolBytesMax}`,
-    fallback: '1073741824',
-    meaning: 'bound of the spool',
-    unread: true,
+    fallback: `${spoolBytesDefault}`,
+    meaning: 'bound of the spool in octets, for each process; at it the oldest allowed requests are given up first',
   }),
   'log.level': setting({
     form: 'text',

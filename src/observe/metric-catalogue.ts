@@ -86,6 +86,81 @@ export const metricCatalogue = {
     labels: ['what'],
     help: 'Rows cleared away: purged API keys, feed revisions, remembered requests, heartbeats of sidecars long gone.',
   },
+  gatewarden_usage_recorded_total: {
+    kind: 'counter',
+    labels: [],
+    help: 'Requests recorded in the spool by this process.',
+  },
+  gatewarden_usage_written_total: {
+    kind: 'counter',
+    labels: [],
+    help: 'Recorded requests stored in the database by this process.',
+  },
+  gatewarden_usage_replayed_total: {
+    kind: 'counter',
+    labels: [],
+    help: 'Of those stored, the ones that a process which has ended had left in the spool.',
+  },
+  gatewarden_usage_dropped_total: {
+    kind: 'counter',
+    labels: ['decision', 'cause'],
+    help: 'Recorded requests given up: spool full, age, memory full, corrupt, refused by the database.',
+  },
+  gatewarden_usage_spool_bytes: { kind: 'gauge', labels: [], help: 'Octets of the usage spool on disk.' },
+  gatewarden_usage_spool_limit_bytes: { kind: 'gauge', labels: [], help: 'Bound of the usage spool.' },
+  gatewarden_usage_memory_bytes: {
+    kind: 'gauge',
+    labels: [],
+    help: 'Octets of memory taken for usage while the spool cannot be written.',
+  },
+  gatewarden_usage_set_aside_total: {
+    kind: 'counter',
+    labels: [],
+    help: 'Spool segments renamed to .bad, for a person to look at.',
+  },
+  gatewarden_spool_write_errors_total: {
+    kind: 'counter',
+    labels: [],
+    help: 'Failed writes, truncations and removals of spool files.',
+  },
+  gatewarden_disk_free_bytes: { kind: 'gauge', labels: [], help: 'Free octets where the usage spool lies.' },
+  gatewarden_als_streams: { kind: 'gauge', labels: [], help: 'Access log streams that are open.' },
+  gatewarden_als_streams_total: { kind: 'counter', labels: [], help: 'Access log streams that have begun.' },
+  gatewarden_als_entries_total: {
+    kind: 'counter',
+    labels: ['outcome'],
+    help: 'Entries of access log streams by what became of them; only taken ones wait for a decision.',
+  },
+  gatewarden_als_malformed_messages_total: {
+    kind: 'counter',
+    labels: [],
+    help: 'Messages of access log streams that could not be decoded; each ended its stream.',
+  },
+  gatewarden_als_read_paused_total: {
+    kind: 'counter',
+    labels: [],
+    help: 'Times an access log stream was not read because too many halves waited for the database.',
+  },
+  gatewarden_usage_halves: {
+    kind: 'gauge',
+    labels: ['state'],
+    help: 'Access-log halves in memory: new ones, and orphans that were looked for in vain so far.',
+  },
+  gatewarden_usage_joined_total: {
+    kind: 'counter',
+    labels: ['when'],
+    help: 'Decisions that got their access-log half, as they were stored or later.',
+  },
+  gatewarden_usage_orphans_total: {
+    kind: 'counter',
+    labels: ['cause'],
+    help: 'Access-log halves given up: their decision was not found in 8 minutes, or there was no room to wait.',
+  },
+  gatewarden_usage_unjoined: {
+    kind: 'gauge',
+    labels: [],
+    help: 'Decisions stored more than 10 minutes ago that never got their access-log half; add up all processes.',
+  },
   gatewarden_log_dropped_total: { kind: 'counter', labels: [], help: 'Log lines lost to a slow or gone reader.' },
   gatewarden_loop_delay_seconds: {
     kind: 'gauge',

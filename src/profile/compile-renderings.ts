@@ -3,7 +3,7 @@
 import { type DenialReason, denialReasons } from '../core/reason.ts'
 import type { Rendering, Template } from './compiled-profile.ts'
 import type { FieldPath } from './finding.ts'
-import type { PlaceholderScope } from './placeholders.ts'
+import { type PlaceholderScope, resolvePlaceholder } from './placeholders.ts'
 import type { Data } from './read-yaml.ts'
 import type { Documented, ProfileDocument, RenderingDocument } from './schema.ts'
 import { compileJson, compileText, type TemplateFaults, textParts } from './template.ts'
@@ -27,7 +27,11 @@ export function compileRendering(
     (inner, message) =>
       faults([...path, ...inner], message)
   const bare = placeholderScope(source, rendering, reason, deploymentEnvironment)
-  const message = textParts(rendering.message, bare, at(...base, 'message'))
+  const message = textParts(
+    rendering.message,
+    placeholder => resolvePlaceholder(placeholder, bare),
+    at(...base, 'message'),
+  )
   const scope = { ...bare, message }
   const own = rendering.body !== null
   return {
@@ -37,7 +41,7 @@ export function compileRendering(
     grpcStatus: rendering.grpc ?? source.errors.grpc[String(rendering.status)] ?? 0,
     body: compileJson(
       (own ? rendering.body : source.errors.body) as Data,
-      scope,
+      placeholder => resolvePlaceholder(placeholder, scope),
       own ? at(...base, 'body') : at('errors', 'body'),
     ),
     message: compileText(message),
@@ -104,7 +108,10 @@ function compileHeaders(
 ): Rendering['headers'] {
   const headers = new Map<string, Template>()
   const add = (name: string, value: string, faults: TemplateFaults) =>
-    headers.set(name.toLowerCase(), compileText(textParts(value, scope, faults)))
+    headers.set(
+      name.toLowerCase(),
+      compileText(textParts(value, placeholder => resolvePlaceholder(placeholder, scope), faults)),
+    )
   headers.set('content-type', compileText([source.errors.content_type]))
   for (const [name, value] of Object.entries(source.errors.headers)) add(name, value, at('errors', 'headers', name))
   for (const [name, value] of Object.entries(rendering.headers)) add(name, value, at(...base, 'headers', name))

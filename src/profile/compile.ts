@@ -7,11 +7,13 @@ import type { CheckStep } from '../core/reason.ts'
 import { compileRouteTable } from '../core/route-table.ts'
 import { scopeSetOf } from '../core/scope-set.ts'
 import { compileSecretGrammar } from '../core/secret-grammar.ts'
+import { compileFacade } from './compile-facade.ts'
 import { compileRenderings } from './compile-renderings.ts'
 import { compileLimits, compileRouteOptions, compileRules } from './compile-routes.ts'
-import type { CompiledProfile, ManagementRules } from './compiled-profile.ts'
+import type { CompiledProfile, ManagementRules, UsageRules } from './compiled-profile.ts'
 import { deepFreeze } from './deep-freeze.ts'
 import type { ProfileDocument } from './schema.ts'
+import { offsetMinutesOf } from './timestamp-form.ts'
 import { scopeDefinitions } from './vocabulary.ts'
 
 /** What compilation needs to know of the process and its deployment. */
@@ -49,6 +51,12 @@ export function compileProfile(profile: ProfileDocument, text: ProfileText, opti
     },
     limitHeaders: profile.rate_limit.headers,
     management: compileManagement(profile),
+    usageLog: compileUsageLog(profile),
+    timestamps: {
+      format: profile.timestamps.format,
+      offsetMinutes: offsetMinutesOf(profile.timestamps.offset),
+    },
+    facade: compileFacade(profile, options.deploymentEnvironment),
     yaml: text.yaml,
   })
 }
@@ -111,5 +119,15 @@ function compileManagement(profile: ProfileDocument): ManagementRules {
       maxLivePredecessors: rotation.max_live_predecessors,
     },
     expiry: { required: expiry.required, maxLifetimeMs: expiry.max_lifetime, minAheadMs: expiry.min_ahead },
+  }
+}
+
+function compileUsageLog({ usage_log: log }: ProfileDocument): UsageRules {
+  return {
+    record: log.record,
+    fields: log.fields,
+    filters: log.filters,
+    csvColumns: log.csv.columns,
+    retentionMs: log.retention,
   }
 }

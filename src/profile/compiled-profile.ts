@@ -3,6 +3,9 @@
 import type { AllowlistRules } from '../core/allowlist.ts'
 import type { DecisionPolicy } from '../core/policy.ts'
 import type { DecisionCode, DenialReason } from '../core/reason.ts'
+import type { CompiledFacade } from './compiled-facade.ts'
+import type { usageFields } from './schema.ts'
+import type { TimestampForm } from './timestamp-form.ts'
 
 /** Values that exist only when a reply is written (profiles.md d.1 placeholders). */
 export const insertionNames = [
@@ -29,10 +32,10 @@ export const requestIdLengthMax = 128
  * a `json-value` hole takes a number in decimal digits (the only typed values that are open at compile time). `text` stands in
  * header values and messages: printable ASCII.
  */
-export interface Template {
+export interface Template<Name extends string = InsertionName> {
   /** UTF-8; always one more than holes. */
   readonly pieces: readonly Buffer[]
-  readonly holes: readonly { readonly name: InsertionName; readonly form: 'json-string-part' | 'json-value' | 'text' }[]
+  readonly holes: readonly { readonly name: Name; readonly form: 'json-string-part' | 'json-value' | 'text' }[]
 }
 
 /** How one denial reason is shown to a client. */
@@ -79,6 +82,19 @@ export interface ManagementRules {
   readonly expiry: { readonly required: boolean; readonly maxLifetimeMs: number | null; readonly minAheadMs: number }
 }
 
+/** What the usage log keeps of this profile's requests, and how its rows are shown (profiles.md d.1 `usage_log`). */
+export interface UsageRules {
+  /** Whether allowed requests are recorded as well. */
+  readonly record: 'all' | 'denied'
+  /** Members of a record that are kept. Time, decision id, organization, decision and reason are kept always. */
+  readonly fields: readonly UsageField[]
+  /** Members that an organization's own users may filter by. */
+  readonly filters: readonly string[]
+  /** Default columns of an export, in order. */
+  readonly csvColumns: readonly UsageField[]
+  readonly retentionMs: number
+}
+
 /** Request headers set towards the upstream on allow; null: not set. */
 export interface UpstreamHeaders {
   readonly organization: string | null
@@ -86,6 +102,9 @@ export interface UpstreamHeaders {
   readonly environment: string | null
   readonly scope: string | null
 }
+
+/** A member of a usage record, as profiles name it. */
+export type UsageField = (typeof usageFields)[number]
 
 export interface CompiledProfile {
   readonly name: string
@@ -101,6 +120,10 @@ export interface CompiledProfile {
   /** Names of the limit, remaining and reset headers, in this order; empty: none are sent. */
   readonly limitHeaders: readonly string[]
   readonly management: ManagementRules
+  readonly usageLog: UsageRules
+  readonly timestamps: TimestampForm
+  /** The product's own HTTP endpoints; null: none. */
+  readonly facade: CompiledFacade | null
   /** Source text, for GetProfile. */
   readonly yaml: string
 }

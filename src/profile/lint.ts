@@ -16,6 +16,7 @@ import {
 import { lintDecision } from './lint-decision.ts'
 import { lintEvidence } from './lint-evidence.ts'
 import { lintExamples } from './lint-examples.ts'
+import { lintFacade } from './lint-facade.ts'
 import { lintKeys } from './lint-keys.ts'
 import { lintLifecycle } from './lint-lifecycle.ts'
 import { lintLimits } from './lint-limits.ts'
@@ -60,6 +61,7 @@ const rules: readonly LintRule[] = [
   ...lintRenderings,
   ...lintDecision,
   ...lintLifecycle,
+  ...lintFacade,
 ]
 
 /** Lints one profile. Never throws. */

@@ -4,7 +4,7 @@ import { type CheckStep, checkSteps, type DenialReason } from '../core/reason.ts
 import { type InsertionName, insertionNames } from './compiled-profile.ts'
 
 /** A literal, or a hole filled when a reply is written. */
-export type Part = string | { readonly hole: InsertionName }
+export type Part<Name extends string = InsertionName> = string | { readonly hole: Name }
 
 /** What a rendering knows while it is compiled. */
 export interface PlaceholderScope {
@@ -19,10 +19,11 @@ export interface PlaceholderScope {
   readonly hasSupportId: boolean
 }
 
-/** A resolved placeholder: its parts, whether it is a number, null for JSON null. */
-export interface Resolved {
-  readonly parts: readonly Part[] | null
-  readonly numeric: boolean
+/** A resolved placeholder: its parts, null for JSON null, and what it stands for in JSON. */
+export interface Resolved<Name extends string = InsertionName> {
+  readonly parts: readonly Part<Name>[] | null
+  /** `value`: any JSON value, which cannot stand inside a text. */
+  readonly kind: 'text' | 'number' | 'value'
 }
 
 /** Why a template cannot be compiled: what is wrong, and how to mend it. */
@@ -108,7 +109,7 @@ export function resolvePlaceholder(name: string, scope: PlaceholderScope): Resol
     const mend = `it exists for ${reasons.join(', ')} only; use another rendering or text`
     return { problem: `the placeholder \`${name}\` has no value`, mend, perReason: true }
   }
-  return { parts: [{ hole: name }], numeric: numericHoles.has(name) }
+  return { parts: [{ hole: name }], kind: numericHoles.has(name) ? 'number' : 'text' }
 }
 
 const selfReference: TemplateFault = {
@@ -120,15 +121,15 @@ const selfReference: TemplateFault = {
 function resolveCompiled(name: string, scope: PlaceholderScope): Resolved | TemplateFault {
   switch (name) {
     case 'http_status':
-      return { parts: [String(scope.httpStatus)], numeric: true }
+      return { parts: [String(scope.httpStatus)], kind: 'number' }
     case 'code':
-      return { parts: scope.code === null ? null : [scope.code], numeric: false }
+      return { parts: scope.code === null ? null : [scope.code], kind: 'text' }
     case 'deployment_environment':
-      return { parts: [scope.deploymentEnvironment], numeric: false }
+      return { parts: [scope.deploymentEnvironment], kind: 'text' }
     case 'header_name':
-      return { parts: [scope.headerName], numeric: false }
+      return { parts: [scope.headerName], kind: 'text' }
     default:
       if (scope.message === undefined) return selfReference
-      return { parts: scope.message, numeric: false }
+      return { parts: scope.message, kind: 'text' }
   }
 }

@@ -2,6 +2,7 @@
 // It knows single members only; what members mean to each other is the business of the lint-*.ts files.
 import { z } from 'zod'
 import { denialReasons } from '../core/reason.ts'
+import { facadeFaults, facadeFields } from './compiled-facade.ts'
 import { DURATION_PATTERN, parseDurationMs } from './duration.ts'
 
 /** Rules of one profile: far above any product we know, low enough that linting stays below a second. */
@@ -376,27 +377,13 @@ const timestamps = z.strictObject({
 })
 
 const facadeRequestMember = z.strictObject({
-  field: z.enum(['display_name', 'description', 'scopes', 'allowlist', 'expire_time']),
+  field: z.enum(facadeFields),
   title: text('Name of the member in messages.', 64),
   required: z.boolean().default(false),
   max_length: z.int().min(1).max(65_536).optional(),
   nullable: z.boolean().default(false),
 })
 const facadeAnswer = z.strictObject({ status: z.int().min(200).max(599), message: text('Text of `message`.') })
-/** Faults of a product-shaped request that have a text of their own. */
-const facadeFaults = [
-  'required',
-  'too_long',
-  'wrong_type',
-  'unknown_scope',
-  'not_grantable',
-  'invalid_entry',
-  'too_many',
-  'invalid_time',
-  'past_time',
-  'unknown_field',
-] as const
-
 const facade = z
   .strictObject({
     create_api_key: z.strictObject({

@@ -1,37 +1,45 @@
 // Compiles text and JSON templates to encoded pieces with holes between them.
 // Guarantees: filling the holes of a JSON template with values of the stated form always gives valid JSON, members in the order written.
-import type { InsertionName, Template } from './compiled-profile.ts'
+import type { Template } from './compiled-profile.ts'
 import type { FieldPath } from './finding.ts'
-import { type Part, type PlaceholderScope, resolvePlaceholder, type TemplateFault } from './placeholders.ts'
+import type { Part, Resolved, TemplateFault } from './placeholders.ts'
 import type { Data } from './read-yaml.ts'
 import { parseTextTemplate } from './text-template.ts'
 
 /** Takes the faults of a template, with the path inside it. */
 export type TemplateFaults = (path: FieldPath, fault: TemplateFault) => void
 
-type HoleForm = Template['holes'][number]['form']
-type Chunk = string | { readonly name: InsertionName; readonly form: HoleForm }
+/** What a placeholder stands for where the template is used, or why it cannot stand there. */
+export type Resolve<Name extends string> = (name: string) => Resolved<Name> | TemplateFault
 
-interface Compilation {
-  readonly scope: PlaceholderScope
+type HoleForm = Template['holes'][number]['form']
+type Chunk<Name extends string> = string | { readonly name: Name; readonly form: HoleForm }
+
+interface Compilation<Name extends string> {
+  readonly resolve: Resolve<Name>
   readonly faults: TemplateFaults
-  readonly chunks: Chunk[]
+  readonly chunks: Chunk<Name>[]
 }
 
 /** JavaScript sorts such names before all others, so their place in the file would be lost. */
 const DIGITS = /^(?:0|[1-9][0-9]*)$/
 
 /** The parts of a text; a faulty placeholder is reported and left out. */
-export function textParts(text: string, scope: PlaceholderScope, faults: TemplateFaults): readonly Part[] {
+export function textParts<Name extends string>(
+  text: string,
+  resolve: Resolve<Name>,
+  faults: TemplateFaults,
+): readonly Part<Name>[] {
   const parsed = parseTextTemplate(text)
   if ('problem' in parsed) {
     faults([], { ...parsed, perReason: false })
     return []
   }
-  return parsed.flatMap((part): readonly Part[] => {
+  return parsed.flatMap((part): readonly Part<Name>[] => {
     if (typeof part === 'string') return [part]
-    const resolved = resolvePlaceholder(part.name, scope)
+    const resolved = resolve(part.name)
     if ('problem' in resolved) faults([], resolved)
+    else if (resolved.kind === 'value') faults([], valueInText(part.name))
     else if (resolved.parts !== null) return resolved.parts
     else faults([], nullInText(part.name))
     return []
@@ -39,21 +47,25 @@ export function textParts(text: string, scope: PlaceholderScope, faults: Templat
 }
 
 /** A text template for a header value or a message. */
-export function compileText(parts: readonly Part[]): Template {
+export function compileText<Name extends string>(parts: readonly Part<Name>[]): Template<Name> {
   return encode(parts.map(part => (typeof part === 'string' ? part : { name: part.hole, form: 'text' })))
 }
 
 /** A JSON template: compact, UTF-8. */
-export function compileJson(template: Data, scope: PlaceholderScope, faults: TemplateFaults): Template {
-  const compilation: Compilation = { scope, faults, chunks: [] }
+export function compileJson<Name extends string>(
+  template: Data,
+  resolve: Resolve<Name>,
+  faults: TemplateFaults,
+): Template<Name> {
+  const compilation: Compilation<Name> = { resolve, faults, chunks: [] }
   appendJson(template, [], compilation)
   return encode(compilation.chunks)
 }
 
-function appendJson(value: Data, path: FieldPath, to: Compilation): void {
+function appendJson<Name extends string>(value: Data, path: FieldPath, to: Compilation<Name>): void {
   if (typeof value === 'string') {
     appendString(
-      textParts(value, to.scope, (_, fault) => to.faults(path, fault)),
+      textParts(value, to.resolve, (_, fault) => to.faults(path, fault)),
       to,
     )
   } else if (Array.isArray(value)) {
@@ -72,7 +84,11 @@ function appendJson(value: Data, path: FieldPath, to: Compilation): void {
   }
 }
 
-function appendObject(members: { readonly [name: string]: Data }, path: FieldPath, to: Compilation): void {
+function appendObject<Name extends string>(
+  members: { readonly [name: string]: Data },
+  path: FieldPath,
+  to: Compilation<Name>,
+): void {
   to.chunks.push('{')
   for (const [index, [name, member]] of Object.entries(members).entries()) {
     if (DIGITS.test(name)) to.faults([...path, name], digitsName(name))
@@ -82,17 +98,21 @@ function appendObject(members: { readonly [name: string]: Data }, path: FieldPat
   to.chunks.push('}')
 }
 
-/** `{$: name}`: a number, a whole string, or null. */
-function appendTyped(members: { readonly [name: string]: Data }, path: FieldPath, to: Compilation): void {
+/** `{$: name}`: a number, a whole string, any value, or null. */
+function appendTyped<Name extends string>(
+  members: { readonly [name: string]: Data },
+  path: FieldPath,
+  to: Compilation<Name>,
+): void {
   const name = members['$']
   if (typeof name !== 'string' || Object.keys(members).length > 1) {
     to.faults(path, typedAlone)
     return
   }
-  const resolved = resolvePlaceholder(name, to.scope)
+  const resolved = to.resolve(name)
   if ('problem' in resolved) to.faults(path, resolved)
   else if (resolved.parts === null) to.chunks.push('null')
-  else if (!resolved.numeric) appendString(resolved.parts, to)
+  else if (resolved.kind === 'text') appendString(resolved.parts, to)
   else {
     for (const part of resolved.parts) {
       to.chunks.push(typeof part === 'string' ? part : { name: part.hole, form: 'json-value' })
@@ -100,7 +120,7 @@ function appendTyped(members: { readonly [name: string]: Data }, path: FieldPath
   }
 }
 
-function appendString(parts: readonly Part[], to: Compilation): void {
+function appendString<Name extends string>(parts: readonly Part<Name>[], to: Compilation<Name>): void {
   to.chunks.push('"')
   for (const part of parts) {
     to.chunks.push(
@@ -111,9 +131,9 @@ function appendString(parts: readonly Part[], to: Compilation): void {
 }
 
 /** Joins neighbouring texts, so that there is exactly one more piece than holes. */
-function encode(chunks: readonly Chunk[]): Template {
+function encode<Name extends string>(chunks: readonly Chunk<Name>[]): Template<Name> {
   const texts = ['']
-  const holes: Template['holes'][number][] = []
+  const holes: Template<Name>['holes'][number][] = []
   for (const chunk of chunks) {
     if (typeof chunk === 'string') {
       texts[texts.length - 1] += chunk
@@ -134,6 +154,11 @@ const typedAlone: TemplateFault = {
 function nullInText(name: string): TemplateFault {
   const problem = `the placeholder \`${name}\` is null in this rendering and cannot stand inside a text`
   return { problem, mend: `give it a value or use {$: ${name}}`, perReason: false }
+}
+
+function valueInText(name: string): TemplateFault {
+  const problem = `the placeholder \`${name}\` is no text and cannot stand inside one`
+  return { problem, mend: `use {$: ${name}}`, perReason: false }
 }
 
 function digitsName(name: string): TemplateFault {

@@ -9,15 +9,13 @@ import { statusDetailsKey } from './status.ts'
 type Input<Method> = Method extends { requestDeserialize: (octets: Buffer) => infer Message } ? Message : never
 type Output<Method> = Method extends { responseDeserialize: (octets: Buffer) => infer Message } ? Message : never
 
-/** One promise method for each method of the service; those that answer with a stream are left out. */
+/** One method for each method of the service: it answers with a promise, or with messages as they come. */
 export type RpcClient<Service> = {
-  readonly [Name in keyof Service as Service[Name] extends { responseStream: true }
-    ? never
-    : Name]: Service[Name] extends {
-    requestStream: true
-  }
+  readonly [Name in keyof Service]: Service[Name] extends { requestStream: true }
     ? (requests: AsyncIterable<Input<Service[Name]>> | Iterable<Input<Service[Name]>>) => Promise<Output<Service[Name]>>
-    : (request: Input<Service[Name]>) => Promise<Output<Service[Name]>>
+    : Service[Name] extends { responseStream: true }
+      ? (request: Input<Service[Name]>) => AsyncIterable<Output<Service[Name]>>
+      : (request: Input<Service[Name]>) => Promise<Output<Service[Name]>>
 }
 
 export interface RpcClientOptions {
@@ -88,10 +86,11 @@ function bindMethods<Service extends ServiceShape>(
 ): RpcClient<Service> {
   const methods: Record<string, unknown> = {}
   for (const [name, method] of Object.entries(service)) {
-    if (method.responseStream) continue
-    methods[name] = method.requestStream
-      ? (requests: AsyncIterable<unknown>) => callWithStream(connection, method, requests, options)
-      : (request: unknown) => callOnce(connection, method, request, options)
+    if (method.requestStream) {
+      methods[name] = (requests: AsyncIterable<unknown>) => callWithStream(connection, method, requests, options)
+    } else if (method.responseStream) {
+      methods[name] = (request: unknown) => callForStream(connection, method, request, options)
+    } else methods[name] = (request: unknown) => callOnce(connection, method, request, options)
   }
   return methods as RpcClient<Service>
 }
@@ -110,6 +109,34 @@ function callOnce(connection: Client, method: Method, request: unknown, options:
       (error, reply) => (error === null ? resolve(reply) : reject(new RpcFailure(error))),
     )
   })
+}
+
+/** Messages as fast as they are taken; leaving the loop ends the call. */
+async function* callForStream(
+  connection: Client,
+  method: Method,
+  request: unknown,
+  options: RpcClientOptions,
+): AsyncGenerator<unknown> {
+  const stream = connection.makeServerStreamRequest(
+    method.path,
+    serializerOf(method),
+    method.responseDeserialize,
+    request,
+    metadataOf(options),
+    { deadline: Date.now() + (options.deadlineMs ?? streamDeadlineMs) },
+  )
+  try {
+    yield* stream
+  } catch (error) {
+    throw isServiceError(error) ? new RpcFailure(error) : error
+  } finally {
+    stream.cancel()
+  }
+}
+
+function isServiceError(error: unknown): error is ServiceError {
+  return error instanceof Error && 'code' in error && 'details' in error && 'metadata' in error
 }
 
 async function callWithStream(

@@ -65,6 +65,12 @@ export function adminApiKeyRows(client: pg.ClientBase): ApiKeyRows {
       return (await rowsOf<ApiKeyColumns>(client, text, [lineage, organization, lineageMax])).map(toApiKey)
     },
 
+    async listLineage(organization, lineage) {
+      const text = `SELECT ${apiKeyColumns} FROM api_keys WHERE lineage_id = $1 AND organization_id = $2
+        ORDER BY create_time DESC, id DESC LIMIT $3`
+      return (await rowsOf<ApiKeyColumns>(client, text, [lineage, organization, lineageMax])).map(toApiKey)
+    },
+
     insert: row => insert(client, row),
     insertAll: rows => insertAll(client, rows),
     update: row => update(client, row),

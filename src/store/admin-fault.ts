@@ -1,8 +1,9 @@
-// What of PostgreSQL's and the driver's errors admin can tell its callers: unavailable, full, or in conflict with another change.
+// What of PostgreSQL's and the driver's errors admin can tell its callers: unavailable, full, too slow a question, or in
+// conflict with another change.
 // Anything else is a mistake of ours and passes as it is.
 import { sqlState } from './store-error.ts'
 
-type Fault = 'unavailable' | 'conflict' | 'full'
+type Fault = 'unavailable' | 'conflict' | 'full' | 'slow'
 
 /** Satisfies admin's `StoreFault`; the driver's error is the cause and stays in the log. */
 export class AdminStoreFault extends Error {
@@ -31,4 +32,12 @@ export function faultOf(error: unknown): unknown {
   if (conflictStates.has(state)) return new AdminStoreFault('conflict', error)
   if (state === fullState) return new AdminStoreFault('full', error)
   return unavailableStates.test(state) ? new AdminStoreFault('unavailable', error) : error
+}
+
+/** Statement timeout. */
+const timeoutState = '57014'
+
+/** The same for a question about the usage log: one that ran out of time was about too many rows. */
+export function readFaultOf(error: unknown): unknown {
+  return sqlState(error) === timeoutState ? new AdminStoreFault('slow', error) : faultOf(error)
 }

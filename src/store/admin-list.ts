@@ -4,6 +4,7 @@
 import type { Filter, FilterTerm } from '../admin/filter.ts'
 import type { OrderKey } from '../admin/order.ts'
 import type { RowPage } from '../admin/row-page.ts'
+import { cidrText } from '../core/cidr.ts'
 import { timestamptzParameter } from './column-values.ts'
 
 /** Values of one statement. `add` gives the placeholder. */
@@ -64,6 +65,12 @@ function term(filter: FilterTerm, sql: string, parameters: Parameters): string {
       return compare(sql, filter.operator, `${add(timestamptzParameter(filter.value))}::timestamptz`)
     case 'enum':
       return compare(sql, filter.operator, `${add(filter.value)}::int`)
+    case 'integer':
+      return compare(sql, filter.operator, `${add(filter.value)}::int`)
+    case 'address': {
+      const inside = `coalesce(${sql} <<= ${add(cidrText(filter.block))}::cidr, false)`
+      return filter.operator === '=' ? inside : `(NOT ${inside})`
+    }
     case 'text-prefix':
       return `coalesce(starts_with(${sql}, ${add(filter.prefix)}::text), false)`
     case 'has': {

@@ -14,6 +14,7 @@ import type { ProfileSet } from '../../src/profile/profile-set.ts'
 import { RpcError } from '../../src/rpc/errors.ts'
 import { createAdminStore } from '../../src/store/admin-store.ts'
 import { adminConnectionsMax, adminSession, createPool } from '../../src/store/pool.ts'
+import { createUsageReads, usageConnectionsMax, usageSession } from '../../src/store/usage-queries.ts'
 import { useTestDatabase } from '../support/test-database.ts'
 
 /** The shipped profiles. */
@@ -38,6 +39,11 @@ export async function openWorld(database: Parameters<typeof createPool>[0]) {
     connectionsMax: adminConnectionsMax,
     onIdleError: () => undefined,
   })
+  const usagePool = createPool(database, {
+    session: usageSession,
+    connectionsMax: usageConnectionsMax,
+    onIdleError: () => undefined,
+  })
   const profiles = await shippedProfiles()
   let nowMs = 0
   const context = {
@@ -49,6 +55,7 @@ export async function openWorld(database: Parameters<typeof createPool>[0]) {
     random: (octets: number) => randomBytes(octets),
     findProfile: (name: string) => profiles.byName(name),
     keyQuota: null,
+    usage: createUsageReads(usagePool),
     profiles: {
       list: () => profiles.profiles.map(profile => ({ profile, findingsCount: 0, loadedUnixMs: 1_780_000_000_000 })),
     },
@@ -56,7 +63,7 @@ export async function openWorld(database: Parameters<typeof createPool>[0]) {
   const passMs = (ms: number): void => {
     nowMs += ms
   }
-  return { pool, context, profiles, passMs }
+  return { pool, usagePool, context, profiles, passMs }
 }
 
 export type World = Awaited<ReturnType<typeof openWorld>> & {
@@ -79,6 +86,7 @@ export function useWorld(): () => World {
   afterAll(async () => {
     await world?.client.end()
     await world?.pool.end()
+    await world?.usagePool.end()
   })
   return () => {
     if (world === undefined) throw new Error('the world exists only inside hooks and tests')

@@ -6,9 +6,11 @@ import { afterAll, beforeAll, expect } from 'vitest'
 import { allowlistAdmin } from '../../src/admin/allowlist-admin.ts'
 import { apiKeyAdmin } from '../../src/admin/api-key-admin.ts'
 import { organizationAdmin } from '../../src/admin/organization-admin.ts'
+import { usageAdmin } from '../../src/admin/usage-admin.ts'
 import { AllowlistAdminService } from '../../src/gen/gatewarden/admin/v1/allowlist_admin.ts'
 import { ApiKeyAdminService } from '../../src/gen/gatewarden/admin/v1/api_key_admin.ts'
 import { OrganizationAdminService } from '../../src/gen/gatewarden/admin/v1/organization_admin.ts'
+import { UsageAdminService } from '../../src/gen/gatewarden/admin/v1/usage_admin.ts'
 import { RpcFailure } from '../../src/rpc/client.ts'
 import { listen } from '../../src/rpc/listen.ts'
 import { addService, createServer } from '../../src/rpc/server.ts'
@@ -63,6 +65,7 @@ export interface Reply {
 
 type Callback = (error: ServiceError | null, reply: unknown) => void
 type Unary = (request: object, metadata: Metadata, options: object, callback: Callback) => void
+type ServerStream = (request: object, metadata: Metadata, options: object) => AsyncIterable<unknown>
 type ClientStream = (
   metadata: Metadata,
   options: object,
@@ -80,6 +83,10 @@ export interface KeyClient {
   /** One unary call. @throws RpcFailure */
   call<Result = Reply>(method: string, request: object): Promise<Result>
   stream<Result>(method: string, messages: readonly object[]): Promise<Result>
+  /** All messages of a call that answers with a stream. `adminKey`: of another caller than the ROOT. */
+  download<Message>(method: string, request: object, adminKey?: string): Promise<Message[]>
+  /** One unary call of another caller. */
+  callAs<Result = Reply>(adminKey: string, method: string, request: object): Promise<Result>
   /** A new organization's name. */
   organization(profile?: string): Promise<string>
   /** A new key with scopes that its profile knows. */
@@ -109,6 +116,7 @@ export function useKeyClient(): () => KeyClient {
     addService(server, ApiKeyAdminService, apiKeyAdmin(context), log)
     addService(server, AllowlistAdminService, allowlistAdmin(context), log)
     addService(server, OrganizationAdminService, organizationAdmin(context), log)
+    addService(server, UsageAdminService, usageAdmin(context), log)
     const address = await listen(server, { kind: 'tcp', host: '127.0.0.1', port: 0 })
     const services = connect(address)
     client = clientOf(world(), services, rootKey)
@@ -131,7 +139,7 @@ function isForeseen(cause: unknown): boolean {
 
 function connect(address: string): Map<string, Client> {
   const proto = repositoryFile('proto')
-  const files = ['api_key_admin', 'allowlist_admin', 'organization_admin'].map(
+  const files = ['api_key_admin', 'allowlist_admin', 'organization_admin', 'usage_admin'].map(
     name => `${proto}/gatewarden/admin/v1/${name}.proto`,
   )
   const definition = loadSync(files, {
@@ -145,7 +153,7 @@ function connect(address: string): Map<string, Client> {
     gatewarden: { admin: { v1: Record<string, typeof Client> } }
   }
   const services = new Map<string, Client>()
-  for (const name of ['ApiKeyAdmin', 'AllowlistAdmin', 'OrganizationAdmin']) {
+  for (const name of ['ApiKeyAdmin', 'AllowlistAdmin', 'OrganizationAdmin', 'UsageAdmin']) {
     const Service = tree.gatewarden.admin.v1[name]
     if (Service === undefined) throw new Error(`no service ${name}`)
     services.set(name, new Service(address, credentials.createInsecure()))
@@ -154,12 +162,16 @@ function connect(address: string): Map<string, Client> {
 }
 
 function clientOf(world: World, services: ReadonlyMap<string, Client>, rootKey: string): KeyClient {
-  const metadata = new Metadata()
-  metadata.set('authorization', `Bearer ${rootKey}`)
+  const keyed = (adminKey: string) => {
+    const metadata = new Metadata()
+    metadata.set('authorization', `Bearer ${adminKey}`)
+    return metadata
+  }
+  const metadata = keyed(rootKey)
   const methodOf = (name: string) => {
     for (const service of services.values()) {
       const method: unknown = Reflect.get(service, name)
-      if (typeof method === 'function') return method.bind(service) as Unary & ClientStream
+      if (typeof method === 'function') return method.bind(service) as Unary & ClientStream & ServerStream
     }
     throw new Error(`no method ${name}`)
   }
@@ -181,6 +193,18 @@ function clientOf(world: World, services: ReadonlyMap<string, Client>, rootKey: 
         for (const message of messages) stream.write(message)
         stream.end()
       }),
+    async download<Message>(method: string, request: object, adminKey = rootKey) {
+      const messages: Message[] = []
+      try {
+        const stream = (methodOf(method) as ServerStream)(request, keyed(adminKey), options())
+        for await (const message of stream) messages.push(message as Message)
+      } catch (error) {
+        throw new RpcFailure(error as ServiceError)
+      }
+      return messages
+    },
+    callAs: (adminKey, method, request) =>
+      new Promise((resolve, reject) => methodOf(method)(request, keyed(adminKey), options(), settle(resolve, reject))),
     async organization(profile = 'bitbybit') {
       const reply = await client.call('createOrganization', {
         organization: { displayName: 'Example', profile: `profiles/${profile}` },

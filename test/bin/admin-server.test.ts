@@ -88,7 +88,7 @@ test('ROOT gets an answer of every RPC, and UNIMPLEMENTED only of those that com
       expect([rpc, [status.OK, status.INVALID_ARGUMENT].includes(code)]).toEqual([rpc, true])
     }
   }
-  expect(later).toHaveLength(21)
+  expect(later).toHaveLength(16)
   expect(log.lines).toEqual([])
 })
 

@@ -48,6 +48,7 @@ function environment(more: Readonly<Record<string, string>>): Record<string, str
 const checkEnvironment = () =>
   environment({
     GATEWARDEN_CHECK_LISTEN: `unix:${directory}/check.sock`,
+    GATEWARDEN_ALS_LISTEN: `unix:${directory}/als.sock`,
     GATEWARDEN_METRICS_LISTEN: `unix:${directory}/metrics.sock`,
     GATEWARDEN_CLIENT_ADDRESS_MODE: 'source-address',
   })

@@ -42,6 +42,7 @@ export function settingsIn(directory: string): Record<string, string> {
   return {
     GATEWARDEN_DATA_DIR: join(directory, 'd'),
     GATEWARDEN_CHECK_LISTEN: `unix:${directory}/check.sock`,
+    GATEWARDEN_ALS_LISTEN: `unix:${directory}/als.sock`,
     GATEWARDEN_ADMIN_LISTEN: `unix:${directory}/admin.sock`,
     GATEWARDEN_METRICS_LISTEN: `unix:${directory}/metrics.sock`,
     GATEWARDEN_CLI_SERVER: `unix:${directory}/admin.sock`,

@@ -186,6 +186,23 @@ describe('faults', () => {
     expect(faults({ ...environment, GATEWARDEN_CHECK_TLS_KEY: 'absent' })).toContain('"absent", which does not exist')
   })
 
+  it('a facade on TCP, loopback too, is refused without certificates both ways and the names of its callers', () => {
+    for (const file of ['cert', 'key', 'ca']) writeFileSync(join(cwd, file), '')
+    const tls = { GATEWARDEN_ADMIN_TLS_CERT: 'cert', GATEWARDEN_ADMIN_TLS_KEY: 'key' }
+    const environment = { GATEWARDEN_FACADE_LISTEN: '127.0.0.1:9004' }
+    expect(faults(environment)).toContain('GATEWARDEN_FACADE_LISTEN: found 127.0.0.1:9004; accepted: a unix address')
+    expect(faults({ ...environment, ...tls })).toContain('or also admin.tls.client_ca, facade.trusted_peers')
+    const whole = {
+      ...environment,
+      ...tls,
+      GATEWARDEN_ADMIN_TLS_CLIENT_CA: 'ca',
+      GATEWARDEN_FACADE_TRUSTED_PEERS: 'a,b',
+    }
+    expect(config(whole).facade).toEqual({ listen: '127.0.0.1:9004', trustedPeers: ['a', 'b'] })
+    expect(config({}).facade).toEqual({ listen: `unix:${cwd}/.gatewarden/facade.sock`, trustedPeers: [] })
+    expect(faults({ ...checkEnvironment, ...environment }, 'check'), 'check has no facade').toBe('no fault')
+  })
+
   it('a mode without its members is refused', () => {
     expect(faults({ ...checkEnvironment, GATEWARDEN_CLIENT_ADDRESS_MODE: 'xff-hops' }, 'check')).toMatch(
       /hops.*\n.*appended/,

@@ -19,12 +19,11 @@ const shownHeaders = [
   'x-ratelimit-reset',
 ]
 
-/** The status, the interesting headers and the body of an answer, indented. */
-export function showAnswer(print: Print, answer: Answer): void {
+/** The status, the interesting headers and the body of an answer, indented. `ownBody`: not what the upstream echoes. */
+export function showAnswer(print: Print, answer: Answer, ownBody: boolean): void {
   const status = String(answer.status)
-  print(
-    `    ${answer.status < 300 ? paint(32, status) : paint(33, status)}  ${answer.status < 300 ? 'allowed: the upstream answered' : answer.body}`,
-  )
+  const body = answer.status < 300 && !ownBody ? 'allowed: the upstream answered' : answer.body
+  print(`    ${answer.status < 300 ? paint(32, status) : paint(33, status)}  ${body}`)
   for (const name of shownHeaders) {
     const value = answer.headers[name]
     if (value !== undefined) print(faint(`         ${name}: ${value}`))

@@ -26,7 +26,13 @@ export interface DemoStack {
   readonly environment: Readonly<Record<string, string>>
   /** Runs a client command against this stack. */
   gatewarden(...args: string[]): Promise<Finished>
-  request(host: string, method: string, path: string, headers: readonly (readonly [string, string])[]): Promise<Answer>
+  request(
+    host: string,
+    method: string,
+    path: string,
+    headers: readonly (readonly [string, string])[],
+    body?: string,
+  ): Promise<Answer>
   readonly upstream: Upstream
   stop(): Promise<void>
 }
@@ -50,6 +56,7 @@ export async function startDemoStack(): Promise<DemoStack> {
     const dataDir = join(directory, 'data')
     const ports = { admin: await freePort(), check: await freePort(), metrics: await freePort() }
     const environment = {
+      GATEWARDEN_ALS_LISTEN: `unix:${join(dataDir, 'als.sock')}`,
       GATEWARDEN_DATA_DIR: dataDir,
       GATEWARDEN_ADMIN_LISTEN: `127.0.0.1:${ports.admin}`,
       GATEWARDEN_CHECK_LISTEN: `unix:${join(dataDir, 'check.sock')},127.0.0.1:${ports.check}`,
@@ -74,8 +81,16 @@ export async function startDemoStack(): Promise<DemoStack> {
       adminKeyFile: environment.GATEWARDEN_CLI_KEY_FILE,
       environment,
       gatewarden: (...args) => runGatewarden(args, environment, directory),
-      request: (host, method, path, headers) =>
-        sendRequest({ port: envoy.port('edge'), method, path, host, headers, ca }),
+      request: (host, method, path, headers, body) =>
+        sendRequest({
+          port: envoy.port('edge'),
+          method,
+          path,
+          host,
+          headers,
+          ca,
+          ...(body === undefined ? {} : { body }),
+        }),
       upstream,
       stop,
     }
@@ -114,7 +129,12 @@ async function startEdge(directory: string, dataDir: string, upstreamPort: numbe
   )
   const config = envoyConfig(repositoryFile('envoy/envoy-uds.yaml'), {
     listeners: ['edge'],
-    clusters: { gatewarden: { socket: join(dataDir, 'check.sock') }, api: { port: upstreamPort } },
+    clusters: {
+      gatewarden: { socket: join(dataDir, 'check.sock') },
+      gatewarden_als: { socket: join(dataDir, 'als.sock') },
+      facade: { socket: join(dataDir, 'facade.sock') },
+      api: { port: upstreamPort },
+    },
     tls,
   })
   return { envoy: await startEnvoy(config), caFile: tls.caFile }

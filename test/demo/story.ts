@@ -18,9 +18,13 @@ export type StoryStep =
       readonly secret?: string
       readonly method: string
       readonly path: string
+      /** Sent as JSON. */
+      readonly sends?: string
       readonly status: number
-      /** Exact body of a denial; absent where the upstream answers. */
+      /** Exact body where the upstream does not answer; `<name>` stands for what varies. */
       readonly body?: string
+      /** The answer shows a new secret: the name of its key from then on. */
+      readonly makes?: string
       /** Response headers that must be there with these values. */
       readonly headers?: Readonly<Record<string, string>>
     }
@@ -219,6 +223,7 @@ export const stories: readonly ProductStory[] = [
     keys: [
       { name: 'products', flags: ['--scope', 'products.create'] },
       { name: 'full', flags: [] },
+      { name: 'maker', flags: ['--scope', 'api_keys.create'] },
     ],
     steps: [
       {
@@ -245,6 +250,29 @@ export const stories: readonly ProductStory[] = [
         method: 'POST',
         path: '/developers/api_keys',
         status: 403,
+      },
+      {
+        step: 'request',
+        says: 'what an operator may grant: the documented call makes a key',
+        key: 'maker',
+        method: 'POST',
+        path: '/developers/api_keys',
+        sends:
+          '{"label":"My API Key","description":"Key for accessing product APIs","scopes":["products.create"],"ip_allow_list":["127.0.0.1"],"expires_at":"2099-05-30 20:23:16"}',
+        status: 200,
+        body: '{"status":200,"data":{"id":"<id>","organization_id":"<organization>","label":"My API Key","description":"Key for accessing product APIs","secret":"<secret>","scopes":["products.create"],"ip_allow_list":["127.0.0.1"],"expires_at":"2099-05-30 20:23:16","created_at":"<time>","updated_at":null,"metrics":{"api_key_id":"<id>","total_requests":0,"last_used_at":null}},"error":null,"log":null,"validator":null,"support_id":null,"message":"Resource created successfully","env":"production"}',
+        makes: 'made',
+      },
+      { step: 'request', says: 'the new key works', key: 'made', method: 'POST', path: '/products', status: 200 },
+      {
+        step: 'request',
+        says: 'a key cannot make a stronger one',
+        key: 'maker',
+        method: 'POST',
+        path: '/developers/api_keys',
+        sends: '{"label":"","scopes":["api_keys.create"]}',
+        status: 400,
+        body: '{"status":400,"data":null,"error":"Validation failed","log":null,"validator":{"label":"Label is required","scopes":"Scopes: api_keys.create is not available"},"support_id":"<support_id>","message":null,"env":"production"}',
       },
       { step: 'request', says: 'nothing is presented', key: null, method: 'GET', path: '/products', status: 401 },
       {

@@ -1,4 +1,7 @@
 // Tells one product's story on a running stack and compares every answer with the one documented.
+
+import type { Answer } from '../support/http-request.ts'
+import { until } from '../support/until.ts'
 import { bold, faint, type Print, showAnswer } from './show.ts'
 import type { DemoStack } from './stack.ts'
 import type { ProductStory, StoryStep } from './story.ts'
@@ -87,24 +90,48 @@ async function request(
   stack: DemoStack,
   print: Print,
   story: ProductStory,
-  keys: ReadonlyMap<string, CreatedKey>,
+  keys: Map<string, CreatedKey>,
   step: Extract<StoryStep, { step: 'request' }>,
 ): Promise<readonly string[]> {
   const secret = step.secret ?? (step.key === null ? undefined : known(keys, step.key).secret)
   const presented = step.secret !== undefined ? step.secret : step.key === null ? 'no key' : `key ${step.key}`
   print(`  ${step.method} ${step.path}   ${faint(`(${presented}) ${step.says}`)}`)
-  const answer = await stack.request(
-    story.host,
-    step.method,
-    step.path,
-    secret === undefined ? [] : [story.header(secret)],
-  )
-  showAnswer(print, answer)
+  if (step.sends !== undefined) print(`    ${step.sends}`)
+  const credential = secret === undefined ? [] : [story.header(secret)]
+  const type = step.sends === undefined ? [] : [['content-type', 'application/json'] as const]
+  const ask = () => stack.request(story.host, step.method, step.path, [...credential, ...type], step.sends)
+  const answer = isNew(step, keys)
+    ? await until('the new key is known', async () => accepted(await ask()))
+    : await ask()
+  showAnswer(print, answer, step.body !== undefined)
   const faults: string[] = []
   if (answer.status !== step.status) faults.push(`status ${answer.status}, not ${step.status}: ${answer.body}`)
-  if (step.body !== undefined && answer.body !== step.body) faults.push(`body ${answer.body}, not ${step.body}`)
+  if (step.body !== undefined && !patternOf(step.body).test(answer.body))
+    faults.push(`body ${answer.body}, not ${step.body}`)
   for (const [name, value] of Object.entries(step.headers ?? {})) {
     if (answer.headers[name] !== value) faults.push(`${name}: ${answer.headers[name]}, not ${value}`)
   }
+  if (step.makes !== undefined && faults.length === 0) {
+    const { data } = JSON.parse(answer.body) as { readonly data: { readonly id: string; readonly secret: string } }
+    keys.set(step.makes, { name: data.id, secret: data.secret })
+  }
   return faults
+}
+
+/** A key that a request has made: `keys create --wait` waits for the others to be in force. */
+function isNew(step: Extract<StoryStep, { step: 'request' }>, keys: ReadonlyMap<string, CreatedKey>): boolean {
+  return step.key !== null && keys.get(step.key)?.name.includes('/') === false
+}
+
+function accepted(answer: Answer): Answer | false {
+  return answer.status === 401 ? false : answer
+}
+
+/** A body with `<name>` for texts without quotes. */
+function patternOf(body: string): RegExp {
+  const pattern = body
+    .split(/<[a-z_]+>/)
+    .map(part => part.replace(/[.*+?^${}()|[\]\\]/g, '\\$&'))
+    .join('[^"]+')
+  return new RegExp(`^${pattern}$`)
 }

@@ -1,5 +1,6 @@
 // The check role as it is wired for production, in the process of a suite, on a real database.
 // Database time alone may be replaced; the lease clock is real. The settings of the calling shell play no part.
+import { join } from 'node:path'
 import { openProfiles } from '../../src/bin/profiles.ts'
 import { type RunningCheck, startCheck } from '../../src/bin/run-check.ts'
 import { systemClock, systemTimers } from '../../src/bin/system-clock.ts'
@@ -16,10 +17,15 @@ import { until } from '../support/until.ts'
 /** A role with a herd of one has no reason to wait; loading takes milliseconds. */
 const readyWithinMs = 20_000
 
+/** Roles started so far: several may share a directory. */
+let roles = 0
+
 export interface CheckRole {
   readonly check: RunningCheck
   /** Where it listens, for Envoy; in the order of `listen`. */
   readonly endpoints: readonly Endpoint[]
+  /** Where it takes the access log. */
+  readonly als: Endpoint
   /** Sets database time, RFC 3339. */
   setNow(now: string): void
   /** Lines of the log at level error. */
@@ -54,6 +60,7 @@ export async function startCheckRole(database: Database, options: CheckRoleOptio
       GATEWARDEN_DATA_DIR: directory,
       GATEWARDEN_PROFILES_DIR: profilesDir,
       GATEWARDEN_CHECK_LISTEN: listen.join(','),
+      GATEWARDEN_ALS_LISTEN: `unix:${join(directory, `als-${++roles}.sock`)}`,
       GATEWARDEN_PEPPERS: `${goldenSettings.pepper.id}=unused`,
       ...options.settings,
     },
@@ -90,6 +97,7 @@ export async function startCheckRole(database: Database, options: CheckRoleOptio
   return {
     check,
     endpoints: check.addresses.map(toEndpoint),
+    als: toEndpoint(check.alsAddresses[0] ?? ''),
     setNow,
     errors: () => logged,
     async stop() {

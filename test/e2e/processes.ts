@@ -129,6 +129,7 @@ export async function startCheckProcess(
       {
         ...siteSettings(site),
         GATEWARDEN_CHECK_LISTEN: `unix:${socket},127.0.0.1:${port}`,
+        GATEWARDEN_ALS_LISTEN: `unix:${join(site.directory, `${name}-als.sock`)}`,
         GATEWARDEN_METRICS_LISTEN: `unix:${metrics}`,
         GATEWARDEN_CLIENT_ADDRESS_MODE: 'source-address',
         ...settings,

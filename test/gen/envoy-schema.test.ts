@@ -12,6 +12,8 @@ const publishedFolders = ['envoy-api', 'googleapis', 'xds', 'protoc-gen-validate
 const files = [
   'envoy/service/auth/v3/external_auth.proto',
   'envoy/service/auth/v3/attribute_context.proto',
+  'envoy/service/accesslog/v3/als.proto',
+  'envoy/data/accesslog/v3/accesslog.proto',
   'envoy/config/core/v3/address.proto',
   'envoy/config/core/v3/base.proto',
   'envoy/type/v3/http_status.proto',

@@ -104,11 +104,15 @@ describe('docker-compose.yml', () => {
     }
   })
 
-  it('Envoy asks where check listens, and the command line calls where admin listens', () => {
+  it('Envoy asks and logs where check listens, calls where the facade listens, and the command line calls where admin listens', () => {
     const envoy = read('envoy/envoy-uds.yaml')
     const { check, admin, cli, envoy: service } = compose.services
     const socket = check?.environment?.['GATEWARDEN_CHECK_LISTEN']?.replace('unix:', '')
     expect(envoy).toContain(`pipe: { path: ${socket} }`)
+    const als = check?.environment?.['GATEWARDEN_ALS_LISTEN']?.replace('unix:', '')
+    expect(envoy).toContain(`pipe: { path: ${als} }`)
+    const facade = admin?.environment?.['GATEWARDEN_FACADE_LISTEN']?.replace('unix:', '')
+    expect(envoy).toContain(`pipe: { path: ${facade} }`)
     expect(cli?.environment?.['GATEWARDEN_CLI_SERVER']).toBe(admin?.environment?.['GATEWARDEN_ADMIN_LISTEN'])
     expect(service?.ports).toEqual(['127.0.0.1:8080:8080'])
     expect(envoy).toContain('address: 0.0.0.0, port_value: 8080')

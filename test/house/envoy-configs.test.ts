@@ -5,8 +5,21 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { parse } from 'yaml'
+import { lintProfile } from '../../src/profile/lint.ts'
+import { issueCertificate } from '../support/certificate-authority.ts'
 import { envoyBinary } from '../support/envoy-binary.ts'
-import { root } from './sources.ts'
+import { filesBelow, root } from './sources.ts'
+
+interface VirtualHost {
+  readonly domains: readonly string[]
+  readonly routes: readonly { readonly match: unknown; readonly route: { readonly cluster: string } }[]
+}
+
+const profiles = filesBelow('profiles', '.yaml').map(({ path, text }) => {
+  const { compiled } = lintProfile(text, { file: path })
+  if (compiled === undefined) throw new Error(`${path} does not compile`)
+  return compiled
+})
 
 const read = (file: string) => readFileSync(join(root, 'envoy', file), 'utf8')
 
@@ -26,6 +39,7 @@ const settings = [
   'encode_raw_headers: true',
   'clear_route_cache: false',
   'enforce_response_header_limits: true',
+  'emit_filter_state_stats: true',
   'disallow_all: true, disallow_is_error: true',
   'timeout: 0.25s',
   'skip_envoy_headers: true',
@@ -41,7 +55,15 @@ describe.each(['envoy.yaml', 'envoy-uds.yaml', 'golden.yaml'])('%s', file => {
     const folder = mkdtempSync(join(tmpdir(), 'gw-envoy-'))
     try {
       const path = join(folder, file)
-      writeFileSync(path, read(file).replaceAll('GATEWARDEN_HOST', '127.0.0.1').replaceAll('API_HOST', '127.0.0.1'))
+      const tls = issueCertificate(folder, ['localhost'])
+      const filled = read(file)
+        .replaceAll('GATEWARDEN_HOST', '127.0.0.1')
+        .replaceAll('API_HOST', '127.0.0.1')
+        .replaceAll('FACADE_HOST', 'localhost')
+        .replaceAll('/etc/gatewarden/edge.pem', tls.certificateFile)
+        .replaceAll('/etc/gatewarden/edge.key', tls.keyFile)
+        .replaceAll('/etc/gatewarden/ca.pem', tls.caFile)
+      writeFileSync(path, filled)
       const { stdout, stderr, status } = spawnSync(
         await envoyBinary(),
         ['--mode', 'validate', '-c', path, '-l', 'warning'],
@@ -77,10 +99,48 @@ describe.each(['envoy.yaml', 'envoy-uds.yaml'])('%s', file => {
     expect(read(file)).toContain(setting)
   })
 
-  it('leads only to what this version serves: checks, and the API behind', () => {
-    const { clusters } = parse(read(file)).static_resources
-    expect(clusters.map((cluster: { name: string }) => cluster.name)).toEqual(['gatewarden', 'api'])
-    expect(read(file)).not.toContain('access_log')
+  it('leads to checks, to the access log service, to the facade, and to the API behind', () => {
+    const { clusters } = parse(read(file), { maxAliasCount: 100 }).static_resources
+    expect(clusters.map((cluster: { name: string }) => cluster.name)).toEqual([
+      'gatewarden',
+      'gatewarden_als',
+      'facade',
+      'api',
+    ])
+  })
+
+  it('sends the create call of each profile to the facade, after the check, and nothing else there', () => {
+    const [listener] = parse(read(file), { maxAliasCount: 100 }).static_resources.listeners
+    const { virtual_hosts: hosts } = listener.filter_chains[0].filters[0].typed_config.route_config
+    const calls = profiles.flatMap(({ hosts, facade }) => {
+      if (facade === null) return []
+      const { method, path } = facade.createApiKey
+      const match = { path, headers: [{ name: ':method', string_match: { exact: method } }] }
+      return [{ domains: hosts, match }]
+    })
+    const routes = hosts.flatMap(({ domains, routes }: VirtualHost) =>
+      routes.filter(({ route }) => route.cluster === 'facade').map(each => ({ domains, ...each })),
+    )
+    expect(routes.map(({ domains, match }: { domains: unknown; match: unknown }) => ({ domains, match }))).toEqual(
+      calls,
+    )
+    for (const { route, typed_per_filter_config: overrides } of routes) {
+      expect(route.retry_policy).toBeUndefined()
+      expect(Object.keys(overrides)).toEqual(['envoy.filters.http.cors'])
+    }
+  })
+
+  it('logs every request with its gRPC status, and no header that could hold a credential', () => {
+    const [listener] = parse(read(file), { maxAliasCount: 100 }).static_resources.listeners
+    const { access_log: logs } = listener.filter_chains[0].filters[0].typed_config
+    expect(logs).toHaveLength(1)
+    const { common_config: common, ...named } = logs[0].typed_config
+    expect(common.grpc_service.envoy_grpc.cluster_name).toBe('gatewarden_als')
+    expect(named).toEqual({
+      '@type': 'type.googleapis.com/envoy.extensions.access_loggers.grpc.v3.HttpGrpcAccessLogConfig',
+      additional_response_headers_to_log: ['grpc-status'],
+      additional_response_trailers_to_log: ['grpc-status'],
+    })
   })
 })
 

@@ -168,6 +168,9 @@ function holdsTerm(term: FilterTerm, row: ApiKeyRow): boolean {
       return row.labels.get(term.key)?.startsWith(term.prefix) ?? false
     case 'label-set':
       return row.labels.has(term.key)
+    case 'integer':
+    case 'address':
+      throw new Error(`no API key has a field of kind ${term.kind}`)
   }
 }
 

@@ -25,6 +25,11 @@ const rights: Readonly<Record<string, Readonly<Record<DatabaseRole, string>>>> =
   admin_keys: { gw_admin: 'SIU', gw_sidecar: '', gw_usage: '' },
   admin_principals: { gw_admin: 'SIUD', gw_sidecar: '', gw_usage: '' },
   bootstrap_tokens: { gw_admin: 'SIUD', gw_sidecar: '', gw_usage: '' },
+  usage_log: { gw_admin: 'S', gw_sidecar: 'I', gw_usage: 'SD' },
+  usage_log_other: { gw_admin: '', gw_sidecar: '', gw_usage: '' },
+  usage_rollup: { gw_admin: '', gw_sidecar: '', gw_usage: 'SD' },
+  usage_rollup_delta: { gw_admin: '', gw_sidecar: '', gw_usage: 'S' },
+  usage_position: { gw_admin: '', gw_sidecar: 'SIUD', gw_usage: 'SD' },
   schema_migrations: { gw_admin: 'S', gw_sidecar: 'S', gw_usage: 'S' },
 }
 

@@ -8,6 +8,7 @@ export interface OutgoingRequest {
   readonly path: string
   readonly host: string
   readonly headers: readonly (readonly [string, string])[]
+  readonly body?: string
   /** PEM of the authority; with it the request goes over TLS and the certificate must be for `host`. */
   readonly ca?: Buffer
 }
@@ -24,8 +25,9 @@ const answerWithinMs = 10_000
 
 /** Sends it and reads the whole answer. */
 export function sendRequest(outgoing: OutgoingRequest): Promise<Answer> {
-  const { port, method, path, host, headers, ca } = outgoing
-  const flat = ['host', host, ...headers.flat(), 'connection', 'close']
+  const { port, method, path, host, headers, body, ca } = outgoing
+  const length = body === undefined ? [] : ['content-length', String(Buffer.byteLength(body))]
+  const flat = ['host', host, ...headers.flat(), ...length, 'connection', 'close']
   const options = {
     host: '127.0.0.1',
     port,
@@ -43,7 +45,7 @@ export function sendRequest(outgoing: OutgoingRequest): Promise<Answer> {
       request.destroy(new Error(`no answer to ${method} ${path} within ${answerWithinMs} ms`)),
     )
     request.on('error', reject)
-    request.end()
+    request.end(body)
   })
 }
 

@@ -69,6 +69,8 @@ export interface SuggestIpAllowlistRequest {
   readonly interval: Interval | undefined;
   readonly maxEntries: number;
   readonly minRequests: bigint;
+  readonly widestIpv4Prefix: number;
+  readonly widestIpv6Prefix: number;
 }
 
 export interface SuggestIpAllowlistResponse {
@@ -660,7 +662,7 @@ export const SimulateIpAllowlistResponse_DeniedAddress: MessageFns<SimulateIpAll
 };
 
 function createBaseSuggestIpAllowlistRequest(): SuggestIpAllowlistRequest {
-  return { name: "", interval: undefined, maxEntries: 0, minRequests: 0n };
+  return { name: "", interval: undefined, maxEntries: 0, minRequests: 0n, widestIpv4Prefix: 0, widestIpv6Prefix: 0 };
 }
 
 export const SuggestIpAllowlistRequest: MessageFns<SuggestIpAllowlistRequest> = {
@@ -679,6 +681,12 @@ export const SuggestIpAllowlistRequest: MessageFns<SuggestIpAllowlistRequest> = 
         throw new globalThis.Error("value provided for field message.minRequests of type int64 too large");
       }
       writer.uint32(32).int64(message.minRequests);
+    }
+    if (message.widestIpv4Prefix !== 0) {
+      writer.uint32(40).int32(message.widestIpv4Prefix);
+    }
+    if (message.widestIpv6Prefix !== 0) {
+      writer.uint32(48).int32(message.widestIpv6Prefix);
     }
     return writer;
   },
@@ -728,6 +736,22 @@ export const SuggestIpAllowlistRequest: MessageFns<SuggestIpAllowlistRequest> = 
             message.minRequests = reader.int64() as bigint;
             continue;
           }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.widestIpv4Prefix = reader.int32();
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.widestIpv6Prefix = reader.int32();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -753,6 +777,8 @@ export const SuggestIpAllowlistRequest: MessageFns<SuggestIpAllowlistRequest> = 
     message.minRequests = (object.minRequests !== undefined && object.minRequests !== null)
       ? BigInt(object.minRequests)
       : 0n;
+    message.widestIpv4Prefix = object.widestIpv4Prefix ?? 0;
+    message.widestIpv6Prefix = object.widestIpv6Prefix ?? 0;
     return message;
   },
 };

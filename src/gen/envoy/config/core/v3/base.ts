@@ -59,6 +59,12 @@ export interface Metadata_TypedFilterMetadataEntry {
   readonly value: Any | undefined;
 }
 
+export interface Node {
+  readonly id: string;
+  readonly cluster: string;
+  readonly userAgentVersionType: { readonly $case: "userAgentVersion"; readonly value: string } | undefined;
+}
+
 function createBaseHeaderValue(): HeaderValue {
   return { key: "", value: "", rawValue: Buffer.alloc(0) };
 }
@@ -513,6 +519,94 @@ export const Metadata_TypedFilterMetadataEntry: MessageFns<Metadata_TypedFilterM
     const message = createBaseMetadata_TypedFilterMetadataEntry() as any;
     message.key = object.key ?? "";
     message.value = (object.value !== undefined && object.value !== null) ? Any.fromPartial(object.value) : undefined;
+    return message;
+  },
+};
+
+function createBaseNode(): Node {
+  return { id: "", cluster: "", userAgentVersionType: undefined };
+}
+
+export const Node: MessageFns<Node> = {
+  encode(message: Node, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.id !== "") {
+      writer.uint32(10).string(message.id);
+    }
+    if (message.cluster !== "") {
+      writer.uint32(18).string(message.cluster);
+    }
+    switch (message.userAgentVersionType?.$case) {
+      case "userAgentVersion":
+        writer.uint32(58).string(message.userAgentVersionType.value);
+        break;
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Node {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseNode() as any;
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.id = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.cluster = reader.string();
+            continue;
+          }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.userAgentVersionType = { $case: "userAgentVersion", value: reader.string() };
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<Node>, I>>(base?: I): Node {
+    return Node.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<Node>, I>>(object: I): Node {
+    const message = createBaseNode() as any;
+    message.id = object.id ?? "";
+    message.cluster = object.cluster ?? "";
+    switch (object.userAgentVersionType?.$case) {
+      case "userAgentVersion": {
+        if (object.userAgentVersionType?.value !== undefined && object.userAgentVersionType?.value !== null) {
+          message.userAgentVersionType = { $case: "userAgentVersion", value: object.userAgentVersionType.value };
+        }
+        break;
+      }
+    }
     return message;
   },
 };

@@ -1,0 +1,53 @@
+// The facade of the admin role, wired: the product-shaped create call on its own listener, answered by the shared command.
+// A socket is open to owner and group only from its first moment on; TCP needs certificates both ways.
+import { dirname } from 'node:path'
+import type { ApiKeyContext } from '../admin/api-key-context.ts'
+import { answerFacadeRequest } from '../admin/facade-call.ts'
+import { type FacadeListen, type FacadeServer, startFacadeServer } from '../admin/facade-server.ts'
+import type { Config } from '../config/config.ts'
+import { parseListen } from '../config/listen-address.ts'
+import type { Log } from '../observe/log.ts'
+import { removeStaleSocket, restrictSocket } from '../transport/unix-socket.ts'
+import { prepareDataDir } from './data-dir.ts'
+import type { Profiles } from './profiles.ts'
+import { StartError } from './start-error.ts'
+import { readTlsFiles } from './tls-files.ts'
+
+/** What the facade gets from outside. */
+export interface FacadePorts {
+  readonly context: ApiKeyContext
+  readonly profiles: Profiles
+  readonly log: Log
+  /** Unix milliseconds. */
+  readonly wall: () => number
+}
+
+/** Opens the listener. @throws StartError, Error of node:net */
+export async function startFacade(config: Config, ports: FacadePorts): Promise<FacadeServer> {
+  const { context, profiles, log, wall } = ports
+  const facade = { ...context, currentProfiles: () => profiles.current(), wall, log }
+  const listen = facadeListen(config)
+  const start = () => startFacadeServer(listen, (request, frame) => answerFacadeRequest(facade, request, frame))
+  if (listen.kind === 'tcp') return start()
+  if (dirname(listen.path) === config.dataDir) prepareDataDir(config)
+  await removeStaleSocket(listen.path)
+  const umask = process.umask(0o117)
+  const server = await start().finally(() => process.umask(umask))
+  await restrictSocket(listen.path)
+  return server
+}
+
+/** Where to listen, with the files that TCP needs. @throws StartError */
+export function facadeListen({ facade, admin }: Config): FacadeListen {
+  const target = parseListen(facade.listen)
+  if (target === undefined) throw new StartError(`facade.listen is ${facade.listen}, which is no address.`)
+  if (target.kind === 'unix') return target
+  const texts = admin.tls === null ? null : readTlsFiles('admin.tls', admin.tls)
+  if (texts === null || texts.clientCa === null || facade.trustedPeers.length === 0) {
+    throw new StartError(
+      'facade.listen on TCP needs admin.tls with cert, key and client_ca, and facade.trusted_peers: it believes what its peers say of callers.',
+    )
+  }
+  const { cert, key, clientCa } = texts
+  return { ...target, tls: { cert, key, clientCa }, trustedPeers: facade.trustedPeers }
+}

@@ -1,0 +1,78 @@
+// The fewest blocks that cover addresses that were seen, and the tightest of those: a block reaches as far as the addresses in
+// it have their first bits in common. Pure; what may be suggested is the caller's rule.
+import { blockOf, type Cidr, compareBlocks, maxPrefix } from './cidr.ts'
+
+/** A block and what it covers. */
+export interface CoveringBlock<Seen> {
+  readonly block: Cidr
+  /** In the order of their addresses. */
+  readonly members: readonly Seen[]
+}
+
+/** What could be covered, and what no acceptable block holds. */
+export interface Cover<Seen> {
+  readonly blocks: readonly CoveringBlock<Seen>[]
+  readonly uncovered: readonly Seen[]
+}
+
+/**
+ * Covers single addresses with the fewest acceptable blocks. Acceptable must be downward: of an acceptable block every part is
+ * acceptable. Then no other choice has fewer blocks, and none of as many reaches over fewer addresses.
+ */
+export function coverAddresses<Seen extends { readonly block: Cidr }>(
+  seen: readonly Seen[],
+  acceptable: (block: Cidr) => boolean,
+): Cover<Seen> {
+  const sorted = [...seen].sort((a, b) => compareBlocks(a.block, b.block))
+  const blocks: CoveringBlock<Seen>[] = []
+  const uncovered: Seen[] = []
+  const border = sorted.findIndex(({ block }) => block.family === 6)
+  const split = border < 0 ? sorted.length : border
+  for (const family of [sorted.slice(0, split), sorted.slice(split)]) cover(family, acceptable, blocks, uncovered)
+  return { blocks, uncovered }
+}
+
+/** Sorted members of one family; recursion goes one bit deeper each time. */
+function cover<Seen extends { readonly block: Cidr }>(
+  members: readonly Seen[],
+  acceptable: (block: Cidr) => boolean,
+  blocks: CoveringBlock<Seen>[],
+  uncovered: Seen[],
+): void {
+  const [first] = members
+  const last = members.at(-1)
+  if (first === undefined || last === undefined) return
+  const { family, octets } = first.block
+  const bits = commonBits(octets, last.block.octets, maxPrefix(family))
+  const block = blockOf(family, octets, bits)
+  if (acceptable(block)) {
+    blocks.push({ block, members })
+  } else if (bits === maxPrefix(family)) {
+    uncovered.push(...members)
+  } else {
+    const half = firstWithBit(members, bits)
+    cover(members.slice(0, half), acceptable, blocks, uncovered)
+    cover(members.slice(half), acceptable, blocks, uncovered)
+  }
+}
+
+/** How many leading bits two addresses share, at most `max`. */
+function commonBits(a: Uint8Array, b: Uint8Array, max: number): number {
+  for (let at = 0; at * 8 < max; at++) {
+    const difference = (a[at] ?? 0) ^ (b[at] ?? 0)
+    if (difference !== 0) return Math.min(max, at * 8 + Math.clz32(difference) - 24)
+  }
+  return max
+}
+
+/** Index of the first sorted member whose bit `bit` is set; the members agree in the bits before. */
+function firstWithBit(members: readonly { readonly block: Cidr }[], bit: number): number {
+  let [low, high] = [0, members.length]
+  while (low < high) {
+    const middle = (low + high) >> 1
+    const octet = members[middle]?.block.octets[bit >> 3] ?? 0
+    if ((octet & (0x80 >> (bit & 7))) === 0) low = middle + 1
+    else high = middle
+  }
+  return low
+}

@@ -1,0 +1,176 @@
+// What ended processes left in the spool directory: finds it, takes it over by renaming (so that one process does), and
+// learns what is in it. Every folder is the run of one process; its name is the process's id, with the adopter's behind.
+import { join } from 'node:path'
+import { frameRoom } from './frame.ts'
+import { frameHeaderLength, type Lane, lanes, segmentHeaderLength } from './record-format.ts'
+import { ReplayGuard } from './replay-guard.ts'
+import { hasLivingOwner, type ProcessProbe } from './run-owner.ts'
+import type { SegmentReader } from './segment-reader.ts'
+import type { SpoolCounts, SpoolObserver } from './spool-counts.ts'
+import { isAbsent, type SpoolFiles } from './spool-files.ts'
+import { createLane, type LaneState, parseSegmentName, type Segment } from './spool-segment.ts'
+
+export interface AdoptOptions {
+  /** The spool directory. */
+  readonly directory: string
+  /** UUID of this process. */
+  readonly sidecar: string
+  readonly files: SpoolFiles
+  readonly probe: ProcessProbe
+  readonly reader: SegmentReader
+  readonly counts: SpoolCounts
+  readonly observer: SpoolObserver
+  readonly wall: () => number
+}
+
+/** A run of an ended process that is ours now. */
+export interface AdoptedRun {
+  readonly sidecar: string
+  readonly folder: string
+  readonly guard: ReplayGuard
+  readonly lanes: readonly LaneState[]
+}
+
+const uuid = '[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}'
+const folderName = new RegExp(`^(${uuid})(?:~(${uuid}))?$`)
+/** Behind the name of a file that was set aside. */
+export const badSuffix = '.bad'
+
+/**
+ * Takes over what can be taken over now.
+ * @param known folders that were taken over before
+ * @returns whether all went well; what did not is tried again at the next call
+ */
+export async function adoptRuns(
+  options: AdoptOptions,
+  known: ReadonlySet<string>,
+  adopt: (run: AdoptedRun) => void,
+): Promise<boolean> {
+  let isWell = true
+  for (const name of await options.files.list(options.directory)) {
+    if (known.has(join(options.directory, name))) continue
+    try {
+      const claimed = await claim(name, options)
+      if (claimed !== undefined) adopt(await open(claimed, options))
+    } catch (error) {
+      isWell = false
+      // Gone in between: another process took it over, or removed it.
+      if (isAbsent(error)) continue
+      options.observer.noticed('what another process left in the spool cannot be read; it is tried again', { error })
+    }
+  }
+  return isWell
+}
+
+interface Claimed {
+  readonly sidecar: string
+  readonly folder: string
+}
+
+async function claim(name: string, options: AdoptOptions): Promise<Claimed | undefined> {
+  const { directory, sidecar: self, files, probe, wall } = options
+  const [, sidecar, adopter] = folderName.exec(name) ?? []
+  if (sidecar === undefined) return undefined
+  const folder = join(directory, `${sidecar}~${self}`)
+  if (adopter === self) return { sidecar, folder } // an attempt of ours that failed
+  const owner = adopter ?? sidecar
+  if (owner === self || (await hasLivingOwner(files, join(directory, owner), probe, wall()))) return undefined
+  await files.rename(join(directory, name), folder)
+  return { sidecar, folder }
+}
+
+async function open({ sidecar, folder }: Claimed, options: AdoptOptions): Promise<AdoptedRun> {
+  const { files, counts, observer } = options
+  const guard = new ReplayGuard(files, folder, error => observer.noticed('a replay cannot be marked', { error }))
+  const bad = await guard.open()
+  if (bad !== undefined) {
+    await files.rename(join(folder, bad), join(folder, `${bad}${badSuffix}`))
+    await guard.clear()
+    counts.setAside += 1
+    observer.noticed('two starts died over a spool segment; it was set aside', { file: join(folder, bad + badSuffix) })
+  }
+  const names = await files.list(folder)
+  const opened: LaneState[] = []
+  for (const lane of lanes) {
+    const state = createLane(sidecar, lane, false)
+    state.segments.push(...(await openLane(lane, names, folder, guard, options)))
+    const [oldest] = state.segments
+    // How much of it is stored is not known yet.
+    if (oldest !== undefined) oldest.held = true
+    opened.push(state)
+  }
+  return { sidecar, folder, guard, lanes: opened }
+}
+
+/** Segments of a lane, oldest first. Read from the newest on, since each bounds the one before it. */
+async function openLane(
+  lane: Lane,
+  names: readonly string[],
+  folder: string,
+  guard: ReplayGuard,
+  options: AdoptOptions,
+): Promise<Segment[]> {
+  const numbered = names.flatMap(name => {
+    const parsed = parseSegmentName(name)
+    return parsed !== undefined && parsed.lane === lane ? [{ name, number: parsed.number }] : []
+  })
+  numbered.sort((a, b) => b.number - a.number)
+  const segments: Segment[] = []
+  for (const { name, number } of numbered) {
+    const [next] = segments
+    const guarded = <T>(at: number, look: () => T) => guard.during(name, at, look)
+    const segment = await openSegment({ path: join(folder, name), lane, number, next, guarded }, options)
+    if (segment !== undefined) segments.unshift(segment)
+  }
+  return segments
+}
+
+interface SegmentFile {
+  readonly path: string
+  readonly lane: Lane
+  readonly number: number
+  /** The segment behind it. */
+  readonly next: Segment | undefined
+  readonly guarded: <T>(at: number, look: () => T) => T
+}
+
+async function openSegment(
+  { path, lane, number, next, guarded }: SegmentFile,
+  options: AdoptOptions,
+): Promise<Segment | undefined> {
+  const { files, reader, counts } = options
+  const header = await reader.readHeader(path)
+  const size = await files.size(path)
+  if (header === undefined || header.lane !== lane || header.number !== number) return discard(path, size, options)
+  const sequenceEnd = next?.sequence ?? Number.POSITIVE_INFINITY
+  const range = { start: segmentHeaderLength, end: size, sequence: header.sequence, sequenceEnd }
+  const survey = await reader.survey(path, range, guarded)
+  if (survey.records === 0) return discard(path, size, options)
+  // Between segments whose numbers follow each other nothing was kept elsewhere or given up.
+  const behind = next !== undefined && next.number === number + 1 ? Math.max(0, sequenceEnd - survey.next) : 0
+  counts.drop(lane, 'corrupt', survey.lost + behind)
+  return {
+    number,
+    sequence: header.sequence,
+    startedUnixMs: header.startedUnixMs,
+    path,
+    memory: null,
+    bytes: survey.bytes,
+    records: survey.records,
+    stored: 0,
+    open: false,
+    held: false,
+  }
+}
+
+/** A file without a sound record: removed if its process can have died before the first one, else kept for people. */
+async function discard(path: string, size: number, { files, counts, observer }: AdoptOptions): Promise<undefined> {
+  if (size <= segmentHeaderLength + frameHeaderLength + frameRoom) {
+    await files.remove(path)
+    return undefined
+  }
+  await files.rename(path, path + badSuffix)
+  counts.setAside += 1
+  observer.noticed('a spool segment cannot be read; it was set aside', { file: path + badSuffix })
+  return undefined
+}

@@ -1,0 +1,345 @@
+// The listener of the facade: both versions of HTTP on one socket, mTLS with named peers on TCP, bounds, an orderly end.
+import { mkdtempSync, rmSync } from 'node:fs'
+import { request as httpRequest } from 'node:http'
+import { connect as connectHttp2, type OutgoingHttpHeaders, type SecureClientSessionOptions } from 'node:http2'
+import { request as httpsRequest } from 'node:https'
+import { connect } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
+import type { HttpAnswer } from '../../src/admin/facade-answer.ts'
+import type { FacadeFrame, FacadeHttpRequest } from '../../src/admin/facade-call.ts'
+import {
+  bodyOctetsMax,
+  type FacadeListen,
+  type FacadeServer,
+  startFacadeServer,
+} from '../../src/admin/facade-server.ts'
+import { createAuthority } from '../support/mutual-tls.ts'
+import { until } from '../support/until.ts'
+
+interface Got {
+  readonly status: number
+  readonly headers: Readonly<Record<string, unknown>>
+  readonly body: string
+}
+
+const folder = mkdtempSync(join(tmpdir(), 'gw-facade-'))
+afterAll(() => rmSync(folder, { recursive: true }))
+
+const servers: FacadeServer[] = []
+afterEach(async () => {
+  for (const server of servers.splice(0)) await server.drain(0)
+})
+
+const json = [['content-type', 'application/json']] as const
+
+/** Tells what it was asked, body included. */
+async function echo(request: FacadeHttpRequest): Promise<HttpAnswer> {
+  const { method, target, host, trusted } = request
+  const octets = await request.body()
+  const said = { method, target, host, trusted, twice: request.values('x-twice'), octets: octets?.length ?? null }
+  return { status: 200, headers: json, body: JSON.stringify(said) }
+}
+
+let sockets = 0
+async function start(
+  answer: (request: FacadeHttpRequest, frame: FacadeFrame) => Promise<HttpAnswer> = echo,
+  listen?: FacadeListen,
+): Promise<FacadeServer & { readonly path: string; readonly port: number }> {
+  const path = join(folder, `${sockets++}.sock`)
+  const server = await startFacadeServer(listen ?? { kind: 'unix', path }, answer)
+  servers.push(server)
+  return { ...server, path, port: Number(server.address.split(':').at(-1)) }
+}
+
+const headers = { host: 'api.example', 'x-twice': ['a', 'b'], 'content-type': 'application/json' }
+
+/** One request over HTTP/1.1. */
+function http1(options: object, body: Buffer | string = '{}', more: OutgoingHttpHeaders = {}): Promise<Got> {
+  const send = 'ca' in options ? httpsRequest : httpRequest
+  return new Promise((resolve, reject) => {
+    const call = send(
+      { method: 'POST', path: '/x?y', headers: { ...headers, ...more }, agent: false, ...options },
+      response => {
+        let text = ''
+        response.on('data', chunk => {
+          text += chunk
+        })
+        response.on('end', () => resolve({ status: response.statusCode ?? 0, headers: response.headers, body: text }))
+      },
+    )
+    call.on('error', reject)
+    call.end(body)
+  })
+}
+
+/** One request over HTTP/2 on a session of its own. */
+async function http2(
+  target: string | { readonly path: string },
+  body: Buffer | string = '{}',
+  tls: SecureClientSessionOptions = {},
+): Promise<Got> {
+  const session =
+    typeof target === 'string'
+      ? connectHttp2(target, tls)
+      : connectHttp2('http://api.example', { createConnection: () => connect(target.path) })
+  try {
+    return await new Promise((resolve, reject) => {
+      session.once('error', reject)
+      const stream = session.request({
+        ':method': 'POST',
+        ':path': '/x?y',
+        ':authority': 'api.example',
+        'x-twice': ['a', 'b'],
+      })
+      let got: Record<string, unknown> = {}
+      let text = ''
+      stream.on('response', response => {
+        got = response
+      })
+      stream.on('data', chunk => {
+        text += chunk
+      })
+      stream.on('end', () => {
+        if (got[':status'] === undefined) reject(new Error('the session ended without an answer'))
+        else resolve({ status: Number(got[':status']), headers: got, body: text })
+      })
+      stream.on('error', reject)
+      stream.end(body)
+    })
+  } finally {
+    session.destroy()
+  }
+}
+
+const said = (got: Got) => JSON.parse(got.body) as Record<string, unknown>
+
+describe('on a unix socket', () => {
+  it('answers HTTP/1.1 and HTTP/2, and believes whoever may open the socket', async () => {
+    const server = await start()
+    expect(server.address).toBe(`unix:${server.path}`)
+    const expected = {
+      method: 'POST',
+      target: '/x?y',
+      host: 'api.example',
+      trusted: true,
+      twice: ['a', 'b'],
+      octets: 2,
+    }
+    for (const got of [await http1({ socketPath: server.path }), await http2({ path: server.path })]) {
+      expect(got.status).toBe(200)
+      expect(said(got)).toEqual(expected)
+      expect(got.headers).toMatchObject({
+        'content-type': 'application/json',
+        'content-length': String(got.body.length),
+      })
+    }
+  })
+
+  it('reads a request that comes octet by octet, and one that comes with the first octets of the connection', async () => {
+    const server = await start()
+    const text = 'POST /x HTTP/1.1\r\nhost: api.example\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{}'
+    const got = await new Promise<string>((resolve, reject) => {
+      const socket = connect(server.path)
+      let received = ''
+      socket.on('data', chunk => {
+        received += chunk
+      })
+      socket.on('end', () => resolve(received))
+      socket.on('error', reject)
+      const write = (at: number): void => {
+        if (at < text.length) socket.write(text.slice(at, at + 1), () => setImmediate(write, at + 1))
+      }
+      write(0)
+    })
+    expect(got).toContain('"octets":2')
+  })
+
+  it('takes several requests on one connection of either version', async () => {
+    const server = await start()
+    const session = connectHttp2('http://api.example', { createConnection: () => connect(server.path) })
+    const ask = () =>
+      new Promise<number>((resolve, reject) => {
+        const stream = session.request({ ':method': 'POST', ':path': '/' })
+        stream.on('response', response => resolve(Number(response[':status'])))
+        stream.on('error', reject)
+        stream.resume().end('{}')
+      })
+    expect(await Promise.all(Array.from({ length: 50 }, ask))).toEqual(new Array(50).fill(200))
+    session.destroy()
+  })
+
+  it.each([bodyOctetsMax - 1, bodyOctetsMax, bodyOctetsMax + 1, 10 * bodyOctetsMax])(
+    'a body of %i octets is read whole or not at all, and answered',
+    async octets => {
+      const server = await start()
+      const body = Buffer.alloc(octets, 0x20)
+      const expected = octets <= bodyOctetsMax ? octets : null
+      expect(said(await http1({ socketPath: server.path }, body))['octets']).toBe(expected)
+      expect(said(await http2({ path: server.path }, body))['octets']).toBe(expected)
+      const chunked = { 'transfer-encoding': 'chunked' }
+      expect(said(await http1({ socketPath: server.path }, body, chunked))['octets']).toBe(expected)
+    },
+  )
+
+  it('a caller that leaves ends its call, and the server goes on', async () => {
+    let left: unknown
+    const server = await start(
+      (_, { signal }) =>
+        new Promise((_resolve, reject) => {
+          signal.addEventListener('abort', () => {
+            left = signal.reason
+            reject(signal.reason)
+          })
+        }),
+    )
+    const socket = connect(server.path, () => socket.write('POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\n\r\n'))
+    socket.on('error', () => undefined)
+    await until('the request has come', () => socket.bytesWritten > 0)
+    await new Promise(resolve => setImmediate(resolve))
+    await until('the call has ended', () => {
+      socket.destroy()
+      return left !== undefined
+    })
+  })
+
+  it('one that fails to answer loses the connection, never the process', async () => {
+    const server = await start(() => Promise.reject(new Error('x')))
+    await expect(http1({ socketPath: server.path })).rejects.toThrow()
+    await expect(http2({ path: server.path })).rejects.toThrow()
+  })
+
+  it.each([
+    ['line ends', '\r\n\r\n'],
+    ['half of the beginning of HTTP/2', 'PRI'],
+    ['a beginning of HTTP/2 that goes wrong', 'PRI * HTTP/2.0\r\n\r\nSM'],
+    ['a null octet', 'GET\0'],
+    ['a handshake', '\x16\x03\x01\x02\x00'],
+    ['endless headers', `GET / HTTP/1.1\r\n${'a: b\r\n'.repeat(20_000)}`],
+  ])('octets that are no request leave the server as it was: %s', async (_, octets) => {
+    const server = await start()
+    const socket = connect(server.path, () => socket.end(octets))
+    socket.on('error', () => undefined).resume()
+    await new Promise(resolve => socket.once('close', resolve))
+    expect((await http1({ socketPath: server.path })).status).toBe(200)
+  })
+})
+
+describe('over TCP', () => {
+  const authority = createAuthority()
+  const stranger = createAuthority()
+  const server = authority.issue(['localhost'], 'server')
+  const edge = authority.issue(['edge.trusted.example'], 'client')
+  const trustedPeers = ['Edge.Trusted.example', 'spiffe://cluster/edge']
+  let running: Awaited<ReturnType<typeof start>>
+  beforeAll(async () => {
+    const listen: FacadeListen = {
+      kind: 'tcp',
+      host: '127.0.0.1',
+      port: 0,
+      tls: { ...server, clientCa: authority.ca },
+      trustedPeers,
+    }
+    running = await start(echo, listen)
+    servers.splice(0)
+  })
+  afterAll(() => running.drain(0))
+
+  const over1 = (client: object) =>
+    http1({ host: '127.0.0.1', servername: 'localhost', port: running.port, ca: authority.ca, ...client })
+  const over2 = (client: object) =>
+    http2(`https://127.0.0.1:${running.port}`, '{}', { servername: 'localhost', ca: authority.ca, ...client })
+
+  it.each([
+    ['its DNS name', ['edge.trusted.example'], true],
+    ['its URI', ['URI:spiffe://cluster/edge'], true],
+    ['a trusted name among others', ['other.example', 'EDGE.trusted.example'], true],
+    ['another name, with the trusted one as common name', ['other.example'], false],
+    ['no alternative name at all', [], false],
+    ['a longer URI', ['URI:spiffe://cluster/edge/x'], false],
+    ['the name as a URI', ['URI:edge.trusted.example'], true],
+    ['a wildcard', ['*.trusted.example'], false],
+    ['a list in one name', ['x, DNS:edge.trusted.example'], false],
+  ] as const)('a peer with %s', async (_, names, trusted) => {
+    const client = authority.issue(names, 'client')
+    expect(said(await over1(client))['trusted']).toBe(trusted)
+    expect(said(await over2(client))['trusted']).toBe(trusted)
+  })
+
+  it('a session that is resumed is trusted as it was', async () => {
+    let session: Buffer | undefined
+    const first = await over1({ ...edge, agent: false })
+    expect(said(first)['trusted']).toBe(true)
+    const { connect: connectTls } = await import('node:tls')
+    const options = { host: '127.0.0.1', port: running.port, servername: 'localhost', ca: authority.ca, ...edge }
+    const ask = (resumed?: Buffer) =>
+      new Promise<{ reused: boolean; text: string }>((resolve, reject) => {
+        const socket = connectTls(resumed === undefined ? options : { ...options, session: resumed }, () => {
+          socket.write('POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{}')
+        })
+        socket.on('session', given => {
+          session = given
+        })
+        let text = ''
+        socket.on('data', chunk => {
+          text += chunk
+        })
+        socket.on('end', () => resolve({ reused: socket.isSessionReused(), text }))
+        socket.on('error', reject)
+      })
+    await ask()
+    const again = await ask(session)
+    expect(again.reused).toBe(true)
+    expect(again.text).toContain('"trusted":true')
+  })
+
+  it.each([
+    ['no certificate', {}],
+    ['a certificate of another authority', stranger.issue(['edge.trusted.example'], 'client')],
+    ['a certificate for servers', authority.issue(['edge.trusted.example'], 'server')],
+    ['an old version of TLS', { ...edge, maxVersion: 'TLSv1.2' }],
+  ])('a peer with %s gets no connection', async (_, client) => {
+    await expect(over1(client)).rejects.toThrow()
+    await expect(over2(client)).rejects.toThrow()
+  })
+
+  it('clear text gets no answer', async () => {
+    await expect(http1({ host: '127.0.0.1', port: running.port })).rejects.toThrow()
+  })
+})
+
+describe('an orderly end', () => {
+  it.each(['1.1', '2'])('answers what has come over HTTP/%s, closes what is idle, takes nothing new', async version => {
+    const release: (() => void)[] = []
+    const server = await start(
+      request =>
+        new Promise(resolve => {
+          release.push(() => resolve(echo(request)))
+        }),
+    )
+    const running =
+      version === '2'
+        ? http2({ path: server.path })
+        : http1({ socketPath: server.path }, '{}', { connection: 'keep-alive' })
+    const idle = connect(server.path)
+    const idleClosed = new Promise(resolve => idle.once('close', resolve))
+    idle.resume()
+    await until('the request has come', () => release.length === 1)
+    const drained = server.drain(3000)
+    await expect(http1({ socketPath: server.path })).rejects.toThrow()
+    release[0]?.()
+    expect((await running).status).toBe(200)
+    await drained
+    await idleClosed
+  })
+
+  it('cuts what does not end', async () => {
+    const server = await start(() => new Promise(() => undefined))
+    const lost = [http1({ socketPath: server.path }), http2({ path: server.path })]
+    await new Promise(resolve => setImmediate(resolve))
+    const began = performance.now()
+    await Promise.all([server.drain(100), ...lost.map(each => expect(each).rejects.toThrow())])
+    expect(performance.now() - began).toBeLessThan(3000)
+  })
+})
