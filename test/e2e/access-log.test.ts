@@ -137,7 +137,7 @@ async function edge(role: CheckRole, als = role.als): Promise<EnvoyProcess> {
 }
 
 const startRole = (spool: string) =>
-  startCheckRole(database(), {
+  startCheckRole(database().database, {
     directory,
     settings: { GATEWARDEN_CLIENT_ADDRESS_MODE: 'grpc-metadata', GATEWARDEN_USAGE_SPOOL_DIR: join(directory, spool) },
   })

@@ -5,6 +5,7 @@ import { type Filter, type FilterFields, parseFilter } from '../../src/admin/fil
 import { roles } from '../../src/config/config.ts'
 import { loadConfig } from '../../src/config/load-config.ts'
 import { settingPaths } from '../../src/config/settings.ts'
+import { cidrText } from '../../src/core/cidr.ts'
 import { microsFromUnixMs } from '../../src/core/time.ts'
 import { lintProfile } from '../../src/profile/lint.ts'
 import { pick, type Random } from '../oracle/random-worlds.ts'
@@ -209,6 +210,7 @@ const fields: FilterFields = new Map([
   ['display_name', { kind: 'text' }],
   ['scopes', { kind: 'texts' }],
   ['create_time', { kind: 'time' }],
+  ['status', { kind: 'integer' }],
   [
     'state',
     {
@@ -281,6 +283,8 @@ function randomFilter(random: Random, depth: number): Filter {
       return { kind: 'label-prefix', field: 'labels', key, prefix: `${text}x` }
     case 7:
       return { kind: 'label-set', field: 'labels', key }
+    case 8:
+      return { kind: 'integer', field: 'status', operator, value: below(random, 600) }
     default:
       return { kind: 'set', field: pick(random, ['display_name', 'scopes', 'create_time']) }
   }
@@ -327,6 +331,10 @@ function written(random: Random, filter: Filter): string {
       return random() < 0.5 ? compare(`labels.${filter.key}`, ':', '*') : compare('labels', ':', filter.key)
     case 'set':
       return compare(filter.field, ':', '*')
+    case 'integer':
+      return compare(filter.field, filter.operator, String(filter.value))
+    case 'address':
+      return compare(filter.field, filter.operator, quoted(random, cidrText(filter.block)))
   }
 }
 
