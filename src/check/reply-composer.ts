@@ -30,17 +30,18 @@ export interface KeyNames extends KeyIdentities {
   environment(slot: number): number
 }
 
-/** A reply: in the composer's buffer, or none because the call itself is to fail. */
+/** A reply: in the composer's octets, or none because the call itself is to fail. */
 export type Composed = 'message' | 'rpc-failure'
 
 const UNAVAILABLE = codeOf('authz_unavailable')
 
-/** Composes replies into one reused buffer. */
+/** Composes replies into reused buffers. */
 export class ReplyComposer {
-  /** Where the reply composed last stands in `buffer`. */
+  /** The reply composed last is `buffer.bytes[start, end)`, until the next one. */
+  buffer: { readonly bytes: Buffer }
   start = 0
   end = 0
-  readonly buffer = new ReplyBuffer()
+  private readonly written = new ReplyBuffer()
   readonly values: ReplyValues = createReplyValues()
   /** HTTP status of the reply composed last; 0: an allow. */
   status = 0
@@ -55,6 +56,7 @@ export class ReplyComposer {
     this.environments = environments
     this.ownFailure = ownFailure
     this.unmatched = compileUnmatchedReplies(mode)
+    this.buffer = this.written
   }
 
   /** Composes the reply for a decision at `unixMs`. `chosen` is null when no profile matched. */
@@ -90,21 +92,24 @@ export class ReplyComposer {
   }
 
   private allow(decision: Decision, chosen: CheckProfile): void {
-    const { buffer, values } = this
+    const { written, values } = this
     this.status = 0
     const template = decision.isPublic ? undefined : templateFor(chosen.templates[decision.rule], values)
     if (template === undefined) {
-      writeAllow(buffer, chosen.replies, decision, values)
+      writeAllow(written, chosen.replies, decision, values)
       this.takeRange()
     } else {
+      template.write(values, decision.limited)
+      this.buffer = template
       this.start = 0
-      this.end = template.write(buffer.bytes, values, decision.limited)
+      this.end = template.bytes.length
     }
   }
 
   private takeRange(): void {
-    this.start = this.buffer.at
-    this.end = this.buffer.bytes.length
+    this.buffer = this.written
+    this.start = this.written.at
+    this.end = this.written.bytes.length
   }
 
   private refuse(decision: Decision, replies: ProfileReplies, isGrpc: boolean): Composed {
@@ -120,7 +125,7 @@ export class ReplyComposer {
     this.status = denialOf(replies, decision.code).status
     if (isOurs && ownFailure === 'rpc-error') return 'rpc-failure'
     const field: FailureField = isOurs && ownFailure === 'error_response' ? 'error_response' : 'denied_response'
-    writeDenial(this.buffer, replies, decision, values, isGrpc, field)
+    writeDenial(this.written, replies, decision, values, isGrpc, field)
     this.takeRange()
     return 'message'
   }

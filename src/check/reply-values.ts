@@ -13,48 +13,62 @@ export const nameLengthMax = 256
 
 /** Octets drawn at once: 512 ids. */
 const poolSize = 8192
+/** Octets of a UUID; drawn together, so that one look at the pool does for all of them. */
+const uuidOctets = 16
 const pool = Buffer.alloc(poolSize)
 let poolAt = poolSize
 
-function randomOctet(): number {
-  if (poolAt === poolSize) {
+/** Makes `count` octets of the pool ready and gives their place. */
+function draw(count: number): number {
+  if (poolAt + count > poolSize) {
     randomFillSync(pool)
     poolAt = 0
   }
-  return pool[poolAt++] ?? 0
+  const at = poolAt
+  poolAt = at + count
+  return at
 }
 
 /** A whole number of seconds, 1 to 3, so that refused clients do not return all at once (E5). */
 export function drawRetrySeconds(): number {
-  return 1 + (randomOctet() % 3)
+  return 1 + ((pool[draw(1)] ?? 0) % 3)
 }
 
-/** Two digits a value. */
-const hexPairs = new Uint8Array(512)
-for (let octet = 0; octet < 256; octet++) hexPairs.set(Buffer.from(octet.toString(16).padStart(2, '0')), octet * 2)
+/** The two digits of an octet, the first in the low half. */
+const hexPairs = new Uint16Array(256)
+for (let octet = 0; octet < 256; octet++) {
+  const digits = octet.toString(16).padStart(2, '0')
+  hexPairs[octet] = digits.charCodeAt(0) | (digits.charCodeAt(1) << 8)
+}
 
-const uuidOctets = new Uint8Array(16)
+function putHex(target: Uint8Array, at: number, octet: number): void {
+  const pair = hexPairs[octet & 0xff] ?? 0
+  target[at] = pair
+  target[at + 1] = pair >>> 8
+}
+
+/** Octets of a UUID behind its time, and where each stands in the text. */
+const randomPlaces = Uint8Array.of(14, 16, 19, 21, 24, 26, 28, 30, 32, 34)
+/** Version and variant, in the first and third of those octets (RFC 9562 section 5.7). */
+const uuidVersion = 0x70
+const uuidVariant = 0x80
 
 /** Writes a new UUIDv7 (RFC 9562) of the instant `unixMs` to the first 36 octets of `target`. */
 export function writeUuid7(unixMs: number, target: Uint8Array): void {
   const ms = Number.isFinite(unixMs) && unixMs > 0 ? Math.floor(unixMs) : 0
-  const high = Math.floor(ms / 0x1_0000)
-  uuidOctets[0] = high >>> 24
-  uuidOctets[1] = high >>> 16
-  uuidOctets[2] = high >>> 8
-  uuidOctets[3] = high
-  uuidOctets[4] = ms / 256
-  uuidOctets[5] = ms
-  for (let i = 6; i < 16; i++) uuidOctets[i] = randomOctet()
-  uuidOctets[6] = ((uuidOctets[6] ?? 0) & 0x0f) | 0x70
-  uuidOctets[8] = ((uuidOctets[8] ?? 0) & 0x3f) | 0x80
-  let at = 0
-  for (let i = 0; i < 16; i++) {
-    if (i === 4 || i === 6 || i === 8 || i === 10) target[at++] = 0x2d
-    const pair = (uuidOctets[i] ?? 0) * 2
-    target[at++] = hexPairs[pair] ?? 0
-    target[at++] = hexPairs[pair + 1] ?? 0
-  }
+  const high = Math.floor(ms / 0x1_0000) | 0
+  const low = (ms - high * 0x1_0000) | 0
+  putHex(target, 0, high >>> 24)
+  putHex(target, 2, high >>> 16)
+  putHex(target, 4, high >>> 8)
+  putHex(target, 6, high)
+  putHex(target, 9, low >>> 8)
+  putHex(target, 11, low)
+  target[8] = target[13] = target[18] = target[23] = 0x2d
+  const random = draw(uuidOctets)
+  for (let i = 0; i < randomPlaces.length; i++) putHex(target, randomPlaces[i] ?? 0, pool[random + i] ?? 0)
+  putHex(target, 14, ((pool[random] ?? 0) & 0x0f) | uuidVersion)
+  putHex(target, 19, ((pool[random + 2] ?? 0) & 0x3f) | uuidVariant)
 }
 
 /** Writes ids of the API key in a slot; satisfied by the key table. @returns the position behind. */
@@ -63,14 +77,22 @@ export interface KeyIdentities {
   writeOrganizationId(slot: number, target: Uint8Array, offset: number): number
 }
 
+/** Whether the least octet of a word comes first here. Words are only copied, so each machine keeps its own order. */
+const isLittleEndian = new Uint8Array(Uint16Array.of(1).buffer)[0] === 1
+
+/** Copies `length` octets, of which `words` are a view, four at a time: a loop over octets costs twice as much. */
+export function copyWords(words: Uint32Array, octets: Uint8Array, length: number, target: DataView, at: number): void {
+  const whole = length >>> 2
+  for (let i = 0; i < whole; i++) target.setUint32(at + i * 4, words[i] ?? 0, isLittleEndian)
+  for (let i = whole << 2; i < length; i++) target.setUint8(at + i, octets[i] ?? 0)
+}
+
 /** A short text as octets, reused. */
 export class ShortText {
   readonly octets: Uint8Array
   length = 0
   /** The same octets, four at a time. */
   private readonly words: Uint32Array
-  /** Views of the first octets, by length: ids have few lengths, and a view is copied faster than a loop runs. */
-  private readonly views: (Uint8Array | undefined)[] = []
 
   /** @param size a multiple of 4. */
   constructor(size: number) {
@@ -87,14 +109,9 @@ export class ShortText {
     this.length = end
   }
 
-  /** What has been settled. */
-  view(): Uint8Array {
-    const { length } = this
-    const known = this.views[length]
-    if (known !== undefined) return known
-    const made = this.octets.subarray(0, length)
-    this.views[length] = made
-    return made
+  /** Copies what has been settled to `at`. */
+  copyTo(target: DataView, at: number): void {
+    copyWords(this.words, this.octets, this.length, target, at)
   }
 
   /** Four octets at a time: none has its high bit, is below a blank, or would reach DEL and beyond by one more. */
@@ -127,6 +144,8 @@ const idRoom = 4096
 /** The values of one check; one instance is reused. */
 export interface ReplyValues {
   readonly decisionId: Uint8Array
+  /** The same octets, four at a time. */
+  readonly decisionWords: Uint32Array
   readonly supportId: Uint8Array
   /** Whether the reply's profile has support ids, so that `supportId` is of this check. */
   hasSupportId: boolean
@@ -147,8 +166,10 @@ export interface ReplyValues {
 }
 
 export function createReplyValues(): ReplyValues {
+  const decisionId = new Uint8Array(uuidLength)
   return {
-    decisionId: new Uint8Array(uuidLength),
+    decisionId,
+    decisionWords: new Uint32Array(decisionId.buffer),
     supportId: new Uint8Array(uuidLength),
     hasSupportId: false,
     apiKeyId: new ShortText(idRoom),

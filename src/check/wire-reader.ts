@@ -36,9 +36,35 @@ export class WireReader {
     this.bytes = nothing
   }
 
+  // `next` and `take` read one octet themselves, which is what nearly all tags and lengths are, and are short so that they
+  // can stand inside their callers.
+
   /** Reads the next tag before `limit`; false at the end and when unsound. */
   next(limit: number): boolean {
-    if (!this.sound || this.at >= limit) return false
+    const { at } = this
+    if (!this.sound || at >= limit) return false
+    const tag = this.bytes[at] ?? 0
+    if (tag < 8 || tag >= 0x80) return this.nextLong(limit)
+    this.at = at + 1
+    this.field = tag >>> 3
+    this.wire = tag & 7
+    return true
+  }
+
+  /** Takes the length-delimited value of the field at hand. */
+  take(limit: number): void {
+    const start = this.at + 1
+    const length = this.bytes[this.at] ?? 0
+    const end = start + length
+    if (this.wire !== LENGTH || length >= 0x80 || end > limit) {
+      this.takeLong(limit)
+      return
+    }
+    this.start = start
+    this.end = this.at = end
+  }
+
+  private nextLong(limit: number): boolean {
     const tag = this.readNumber(limit)
     this.field = tag >>> 3
     this.wire = tag & 7
@@ -47,8 +73,7 @@ export class WireReader {
     return this.sound
   }
 
-  /** Takes the length-delimited value of the field at hand. */
-  take(limit: number): void {
+  private takeLong(limit: number): void {
     const length = this.wire === LENGTH ? this.readNumber(limit) : -1
     this.start = this.end = this.at
     if (length < 0 || length > limit - this.at) {

@@ -24,6 +24,9 @@ import { hasScope } from './scope-set.ts'
 import { checksumHolds, FORM_IMPORTED, FORM_NONE, recognise } from './secret-grammar.ts'
 import type { Micros } from './time.ts'
 
+/** Steps of `DecisionPolicy.checks` that are always the first ones: credential, state, environment. */
+const fixedSteps = 3
+
 /** Scopes of one rule that can be reported missing: the vocabulary's bound. */
 const missingScopesMax = 512
 
@@ -261,7 +264,7 @@ function laterSteps(
   if (accepted !== null && !accepted.has(keys.environment(slot))) return ENVIRONMENT_MISMATCH
   const routeLimits = rule === undefined ? noLimits : rule.limits
   const isLimited = own !== null || routeLimits.length > 0
-  for (let i = 0; i < policy.checks.length; i++) {
+  for (let i = fixedSteps; i < policy.checks.length; i++) {
     const step = policy.checks[i]
     let denied = PASS
     if (step === 'scope') {

@@ -68,6 +68,7 @@ interface HostEntry<T> {
 /** Finds what belongs to a host, straight from request octets and without allocating. Immutable. */
 export class HostTable<T> {
   private readonly slots: readonly (HostEntry<T> | undefined)[]
+  private readonly names: readonly Uint8Array[]
   private readonly mask: number
 
   /** @param hosts canonical names: lower case, no port. @throws Error when a name is not canonical or comes twice. */
@@ -76,6 +77,7 @@ export class HostTable<T> {
     // At most half full, so that a probe for a foreign host ends soon.
     const size = 2 ** Math.ceil(Math.log2(Math.max(2, entries.length * 2)))
     const slots: (HostEntry<T> | undefined)[] = new Array<HostEntry<T> | undefined>(size).fill(undefined)
+    const names = new Array<Uint8Array>(size).fill(new Uint8Array(0))
     this.mask = size - 1
     for (const [host, value] of entries) {
       const octets = Uint8Array.from(host, character => character.charCodeAt(0))
@@ -88,17 +90,27 @@ export class HostTable<T> {
         at = (at + 1) & this.mask
       }
       slots[at] = { host, value }
+      names[at] = octets
     }
     this.slots = slots
+    this.names = names
   }
 
   /** The entry for the host `bytes[start, end)` as a client wrote it, if somebody serves it. */
   find(bytes: Uint8Array, start: number, end: number): HostEntry<T> | undefined {
+    if (end - start > hostLengthMax) return undefined
+    // What folds to a canonical name is one, without port and final dot: nearly every host, and needs no other look.
+    const known = this.probe(bytes, start, end)
+    if (known !== undefined) return known
     const stop = findHostEnd(bytes, start, end)
-    if (stop < 0) return undefined
-    for (let at = hashOf(bytes, start, stop) & this.mask; ; at = (at + 1) & this.mask) {
+    return stop < 0 || stop === end ? undefined : this.probe(bytes, start, stop)
+  }
+
+  private probe(bytes: Uint8Array, start: number, end: number): HostEntry<T> | undefined {
+    for (let at = hashOf(bytes, start, end) & this.mask; ; at = (at + 1) & this.mask) {
       const entry = this.slots[at]
-      if (entry === undefined || equalsFolded(bytes, start, stop, entry.host)) return entry
+      const name = this.names[at]
+      if (entry === undefined || name === undefined || equalsFolded(bytes, start, end, name)) return entry
     }
   }
 }
@@ -110,8 +122,8 @@ function hashOf(bytes: Uint8Array, start: number, end: number): number {
   return (hash ^ (hash >>> 15)) >>> 0
 }
 
-function equalsFolded(bytes: Uint8Array, start: number, end: number, text: string): boolean {
-  if (end - start !== text.length) return false
-  for (let i = 0; i < text.length; i++) if (lowerCase[bytes[start + i] ?? 0] !== text.charCodeAt(i)) return false
+function equalsFolded(bytes: Uint8Array, start: number, end: number, host: Uint8Array): boolean {
+  if (end - start !== host.length) return false
+  for (let i = 0; i < host.length; i++) if (lowerCase[bytes[start + i] ?? 0] !== host[i]) return false
   return true
 }

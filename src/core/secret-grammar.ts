@@ -94,8 +94,9 @@ function isCompiled(grammar: SecretGrammar): grammar is CompiledGrammar {
 
 /** Position behind the one prefix the octets begin with, or -1. No prefix begins another (the linter refuses it). */
 function bodyStart(prefixes: readonly Uint8Array[], bytes: Uint8Array, start: number, end: number): number {
-  for (const prefix of prefixes) {
-    if (holdsAt(prefix, bytes, start, end)) return start + prefix.length
+  for (let i = 0; i < prefixes.length; i++) {
+    const prefix = prefixes[i]
+    if (prefix !== undefined && holdsAt(prefix, bytes, start, end)) return start + prefix.length
   }
   return -1
 }
@@ -121,11 +122,14 @@ function fitsIssued(grammar: CompiledGrammar, bytes: Uint8Array, body: number, e
 }
 
 function fitsImported(grammar: CompiledGrammar, bytes: Uint8Array, body: number, end: number): boolean {
-  for (const form of grammar.plain) {
-    if (fitsPlain(form, bytes, body, end)) return true
+  const { plain, inner } = grammar
+  for (let i = 0; i < plain.length; i++) {
+    const form = plain[i]
+    if (form !== undefined && fitsPlain(form, bytes, body, end)) return true
   }
-  for (const template of grammar.inner) {
-    if (matchesInner(template, bytes, body, end)) return true
+  for (let i = 0; i < inner.length; i++) {
+    const template = inner[i]
+    if (template !== undefined && matchesInner(template, bytes, body, end)) return true
   }
   return false
 }

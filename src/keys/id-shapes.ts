@@ -23,8 +23,12 @@ interface CutId {
   readonly hasUuid: boolean
 }
 
-const HEX = new Uint8Array(512)
-for (let octet = 0; octet < 256; octet++) HEX.set(Buffer.from(octet.toString(16).padStart(2, '0')), octet * 2)
+/** The two digits of an octet, the first in the low half. */
+const hexPairs = new Uint16Array(256)
+for (let octet = 0; octet < 256; octet++) {
+  const digits = octet.toString(16).padStart(2, '0')
+  hexPairs[octet] = digits.charCodeAt(0) | (digits.charCodeAt(1) << 8)
+}
 
 const HYPHEN = 0x2d
 
@@ -146,13 +150,29 @@ function copyInto(part: Uint8Array, target: Uint8Array, offset: number): number 
   return offset + part.length
 }
 
+/** Written out, for there are two ids in every reply. */
 function writeUuid(words: Int32Array, at: number, target: Uint8Array, offset: number): number {
-  let end = offset
-  for (let i = 0; i < 16; i++) {
-    if (i === 4 || i === 6 || i === 8 || i === 10) target[end++] = HYPHEN
-    const octet = ((words[at + (i >>> 2)] ?? 0) >>> (24 - 8 * (i & 3))) & 0xff
-    target[end++] = HEX[octet * 2] ?? 0
-    target[end++] = HEX[octet * 2 + 1] ?? 0
-  }
-  return end
+  putHalf(target, offset, (words[at] ?? 0) >>> 16)
+  putHalf(target, offset + 4, words[at] ?? 0)
+  target[offset + 8] = HYPHEN
+  putHalf(target, offset + 9, (words[at + 1] ?? 0) >>> 16)
+  target[offset + 13] = HYPHEN
+  putHalf(target, offset + 14, words[at + 1] ?? 0)
+  target[offset + 18] = HYPHEN
+  putHalf(target, offset + 19, (words[at + 2] ?? 0) >>> 16)
+  target[offset + 23] = HYPHEN
+  putHalf(target, offset + 24, words[at + 2] ?? 0)
+  putHalf(target, offset + 28, (words[at + 3] ?? 0) >>> 16)
+  putHalf(target, offset + 32, words[at + 3] ?? 0)
+  return offset + uuidLength
+}
+
+/** The four digits of the lower half of a word. */
+function putHalf(target: Uint8Array, at: number, word: number): void {
+  const high = hexPairs[(word >>> 8) & 0xff] ?? 0
+  const low = hexPairs[word & 0xff] ?? 0
+  target[at] = high
+  target[at + 1] = high >>> 8
+  target[at + 2] = low
+  target[at + 3] = low >>> 8
 }

@@ -44,6 +44,7 @@ import {
 import { Organizations } from './organizations.ts'
 import { containsV4, containsV6, packedLength } from './packed-allowlist.ts'
 import { getNumber, putNumber, wordRows } from './row-pages.ts'
+import { NOT_REMEMBERED, SecretMemo } from './secret-memo.ts'
 import { hashWords } from './sha256.ts'
 
 /** What a key table is made of. */
@@ -58,6 +59,7 @@ export class KeyTable implements KeyLookup {
   readonly organizations: Organizations
   private readonly parts: KeyParts
   private readonly digests: SecretDigests
+  private readonly memo = new SecretMemo()
   private readonly pepperIds: readonly string[]
   private readonly rows = wordRows(rowWords)
   private readonly index = new HashIndex(slot => this.word(slot, DIGEST))
@@ -83,14 +85,12 @@ export class KeyTable implements KeyLookup {
 
   /** See `KeyLookup.find`. The second pepper is tried only if a row may have been made with it. */
   find(bytes: Uint8Array, start: number, end: number, profile: number): number {
-    this.digests.digest(bytes, start, end, this.wanted)
-    let slot = this.slotOf(this.wanted)
-    if (slot === NO_ROW && this.needsSecondPepper()) {
-      this.digests.digestAgain(this.wanted)
-      slot = this.slotOf(this.wanted)
+    let slot = this.memo.find(bytes, start, end)
+    if (slot === NOT_REMEMBERED || this.stamp(slot) !== this.memo.stamp) {
+      slot = this.search(bytes, start, end)
+      if (slot === NO_ROW) return this.unknowable > 0 ? UNKNOWABLE : MISS
+      this.memo.remember(slot, this.stamp(slot))
     }
-    this.digests.forget()
-    if (slot === NO_ROW) return this.unknowable > 0 ? UNKNOWABLE : MISS
     return this.answersUnder(slot, profile) ? slot : MISS
   }
 
@@ -193,7 +193,7 @@ export class KeyTable implements KeyLookup {
 
   /** Octets of all arrays, and an estimate for the few objects beside them. */
   get bytes(): number {
-    return this.rows.bytes + this.index.bytes + this.parts.bytes + this.organizations.bytes
+    return this.rows.bytes + this.index.bytes + this.parts.bytes + this.organizations.bytes + this.memo.bytes
   }
 
   /** Rows that could not be read: each answers 503 for its API key alone. */
@@ -255,10 +255,23 @@ export class KeyTable implements KeyLookup {
     this.index.clear()
     this.parts.clear()
     this.organizations.clear()
+    this.memo.clear()
     this.byPepper.fill(0)
     this.unknowable = 0
     this.invalid = 0
     this.count = 0
+  }
+
+  /** The slot of a secret by its digest, or `NO_ROW`. */
+  private search(bytes: Uint8Array, start: number, end: number): number {
+    this.digests.digest(bytes, start, end, this.wanted)
+    let slot = this.slotOf(this.wanted)
+    if (slot === NO_ROW && this.needsSecondPepper()) {
+      this.digests.digestAgain(this.wanted)
+      slot = this.slotOf(this.wanted)
+    }
+    this.digests.forget()
+    return slot
   }
 
   private needsSecondPepper(): boolean {
@@ -296,6 +309,7 @@ export class KeyTable implements KeyLookup {
     }
     const slot = this.count
     this.rows.fit(slot + 1)
+    this.memo.fit(slot + 1)
     this.index.insert(this.given[0] ?? 0, slot)
     for (let i = 0; i < hashWords; i++) this.setWord(slot, DIGEST + i, this.given[i] ?? 0)
     this.count++
@@ -354,7 +368,11 @@ export class KeyTable implements KeyLookup {
   /** Gives the slot a stamp that no slot has now; 0 is never one. */
   private renew(slot: number): void {
     this.writes = (this.writes + 1) | 0
-    if (this.writes === 0) this.writes = 1
+    if (this.writes === 0) {
+      // Stamps begin anew, so none may be remembered from before.
+      this.writes = 1
+      this.memo.clear()
+    }
     this.setWord(slot, STAMP, this.writes)
   }
 

@@ -21,28 +21,62 @@ const block = new Int32Array(16)
 
 /** SHA-256 of `bytes[start, end)` into `out` (8 words). */
 export function sha256(bytes: Uint8Array, start: number, end: number, out: Int32Array): void {
-  restore(out, INITIAL)
+  absorb(INITIAL, 0, bytes, start, end, out)
+}
+
+/** The state after one block of 64 octets, to begin many hashes with; see `hashAfterBlock`. */
+export function stateAfterBlock(octets: Uint8Array): Int32Array {
+  if (octets.length !== blockOctets) throw new RangeError(`a block has ${blockOctets} octets, not ${octets.length}`)
+  const state = Int32Array.from(INITIAL)
+  for (let i = 0; i < 16; i++) block[i] = wordAt(octets, i * 4)
+  compress(state, block)
+  block.fill(0)
+  return state
+}
+
+/** SHA-256 of the block behind `state` and `bytes[start, end)` after it, into `out` (8 words). */
+export function hashAfterBlock(
+  state: Int32Array,
+  bytes: Uint8Array,
+  start: number,
+  end: number,
+  out: Int32Array,
+): void {
+  absorb(state, blockOctets, bytes, start, end, out)
+}
+
+/** Goes on from a state after `before` octets with the rest of a message. Leaves nothing of it in the block. */
+function absorb(
+  state: Int32Array,
+  before: number,
+  bytes: Uint8Array,
+  start: number,
+  end: number,
+  out: Int32Array,
+): void {
+  restore(out, state)
   let at = start
   for (; end - at >= blockOctets; at += blockOctets) {
     for (let i = 0, p = at; i < 16; i++, p += 4) block[i] = wordAt(bytes, p)
     compress(out, block)
   }
-  absorbTail(bytes, at, end, (end - start) * 8, out)
-  block.fill(0)
+  absorbTail(bytes, at, end, (before + end - start) * 8, out)
+  for (let i = 0; i < 16; i++) block[i] = 0
 }
 
 /** The last, padded block, or two where the length does not fit behind the octets. `bits` is below 2^32. */
 function absorbTail(bytes: Uint8Array, at: number, end: number, bits: number, out: Int32Array): void {
-  block.fill(0)
   let p = at
   let i = 0
   for (; end - p >= 4; p += 4) block[i++] = wordAt(bytes, p)
   let last = 0x80
   for (let q = end - 1, shift = 8; q >= p; q--, shift += 8) last |= (bytes[q] ?? 0) << shift
-  block[i] = last << (24 - 8 * (end - p))
+  block[i++] = last << (24 - 8 * (end - p))
+  for (; i < 15; i++) block[i] = 0
   if (end - at > blockOctets - 9) {
+    block[15] = i > 15 ? (block[15] ?? 0) : 0
     compress(out, block)
-    block.fill(0)
+    for (i = 0; i < 15; i++) block[i] = 0
   }
   block[15] = bits
   compress(out, block)
@@ -73,11 +107,7 @@ export function hmacKey(key: Uint8Array): HmacKey {
 function padState(key: Uint8Array, pad: number): Int32Array {
   const padded = new Uint8Array(blockOctets).fill(pad)
   for (const [i, octet] of key.entries()) padded[i] = octet ^ pad
-  const state = Int32Array.from(INITIAL)
-  for (let i = 0; i < 16; i++) block[i] = wordAt(padded, i * 4)
-  compress(state, block)
-  block.fill(0)
-  return state
+  return stateAfterBlock(padded)
 }
 
 /** HMAC-SHA-256 of the 32 octets in `message` (8 words) into `out` (8 words): two compressions. */

@@ -267,7 +267,7 @@ function randomFilter(random: Random, depth: number): Filter {
     case 1:
       return { kind: 'text-prefix', field: 'display_name', prefix: `${text}x` }
     case 2:
-      return { kind: 'has', field: 'scopes', value: `${text}x`, prefix: random() < 0.5 }
+      return { kind: 'has', field: 'scopes', value: pick(random, [`${text}x`, `x${text}`]), prefix: random() < 0.5 }
     case 3:
       return {
         kind: 'time',

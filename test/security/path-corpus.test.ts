@@ -4,7 +4,7 @@ import { randomFor, Tally, times } from '../fuzz/tally.ts'
 import type { ProfileDocument } from '../oracle/decision.ts'
 import { readingsOf, scopesReached } from '../oracle/permissive-paths.ts'
 import { pick, type Random } from '../oracle/random-worlds.ts'
-import { spellPath } from './path-spellings.ts'
+import { joiners, spellPath } from './path-spellings.ts'
 import { createScopedStand, credentialOf, productDocuments, type ScopedKey } from './scoped-stand.ts'
 
 const spellingsPerRoute = times(300)
@@ -45,7 +45,10 @@ it('no spelling of a path reaches a route past its scope', () => {
         const key = keys.find(each => each.profile === profile && each.lacks === scope)
         if (key === undefined) throw new Error(`no key without ${scope}`)
         for (let i = 0; i < spellingsPerRoute; i++) {
-          const neighbour = pathOf(random, profile, pick<{ path: string }>(random, profile.routes.rules).path)
+          const neighbours = profile.routes.rules.filter((each: { methods: object }) =>
+            Object.hasOwn(each.methods, method),
+          )
+          const neighbour = pathOf(random, profile, pick<{ path: string }>(random, neighbours).path)
           const target = pathOf(
             random,
             profile,
@@ -74,6 +77,32 @@ it('no spelling of a path reaches a route past its scope', () => {
     `of these, allowed although a server that cuts at an encoded ? or #, or reads over-long UTF-8, would go elsewhere: ${knowingly}\n`,
   )
   tally.finish(times(20_000), times(500))
+})
+
+it('nothing written behind a parameter or a path of one rule opens another to a key of its one scope', () => {
+  const { narrowKey, ask } = createScopedStand()
+  const tally = new Tally('joined paths')
+  for (const profile of productDocuments) {
+    const base: string = profile.routes.base_path?.strip ?? ''
+    for (const rule of profile.routes.rules) {
+      const path = base + rule.path.replace('/**', '/c_1')
+      const spelled = joiners.flatMap(joiner => [
+        path.replace(/\{[^}]*\}/g, 'c_1') + joiner,
+        path.replace(/\{[^}]*\}/g, `c_1${joiner}`),
+        path.replace(/\{[^}]*\}/, `c_1${joiner}`).replace(/\{[^}]*\}/g, 'c_1'),
+      ])
+      for (const [method, scope] of Object.entries<string>(rule.methods)) {
+        const key = narrowKey(profile, scope)
+        for (const each of new Set(spelled)) {
+          const octets = Buffer.from(each, 'latin1')
+          const { outcome } = ask({ method, path: octets, host: profile.select.hosts[0], headers: [credentialOf(key)] })
+          const bypass = outcome === 'allow' && reachesForbidden(key, method, each, false)
+          tally.note(outcome === 'allow', bypass, () => `${method} ${JSON.stringify(each)} with ${scope}`)
+        }
+      }
+    }
+  }
+  tally.finish(2500, 200)
 })
 
 it('the permissive matcher sees what it is there to see', () => {

@@ -87,7 +87,29 @@ const climbs = [
   '%5c%2e%2e',
 ]
 
-const families: readonly ((random: Random, target: string, neighbour: string) => string)[] = [
+const encodedSlashes = ['%2f', '%2F', '%5c', '\\', '%252f', '%c0%af', '%00/', ';/']
+
+type Family = (random: Random, target: string, neighbour: string) => string
+
+/** Ways over from a path that the key may use. */
+const climbing: readonly Family[] = [
+  // From a path the key may use, up to its root and over to the target, in one way of writing or in several.
+  (random, target, neighbour) => {
+    const only = pick(random, climbs)
+    const depth = neighbour.split('/').length - pick(random, [1, 1, 1, 0, 2])
+    const climb = Array.from({ length: Math.max(0, depth) }, () => (random() < 0.9 ? only : pick(random, climbs)))
+    return neighbour + climb.join('') + target
+  },
+  // The same inside one segment, where only a decoder would see the slashes.
+  (random, target, neighbour) => {
+    const slash = pick(random, encodedSlashes)
+    const up = pick(random, ['..', '%2e%2e', '%2E.', '..;', '%252e%252e'])
+    const depth = neighbour.split('/').length - pick(random, [0, 0, 0, 1, 2])
+    return `${neighbour}/${pick(random, ['', 'x'])}${`${up}${slash}`.repeat(Math.max(0, depth))}${target.slice(1).replaceAll('/', slash)}`
+  },
+]
+
+const families: readonly Family[] = [
   (random, target) => someEncoded(random, target, pick(random, [0.02, 0.1, 0.5, 1])),
   (random, target) => target.replaceAll('/', () => (random() < 0.4 ? pick(random, slashes) : '/')),
   (random, target) => target + pick(random, ends),
@@ -103,15 +125,6 @@ const families: readonly ((random: Random, target: string, neighbour: string) =>
     return target.slice(0, at) + pick(random, [...ends, ...slashes]) + target.slice(at)
   },
   (random, target) => [...target].map(c => (random() < 0.3 ? c.toUpperCase() : c)).join(''),
-  // From a path the key may use, up and over to the target.
-  (random, target, neighbour) => {
-    const depth = neighbour.split('/').length - 1
-    const climb = Array.from({ length: depth + below(random, 2) }, () => pick(random, climbs)).join('')
-    return neighbour + climb + target.replaceAll('/', () => pick(random, ['/', '/', '/', '%2f', '\\', '%5C']))
-  },
-  // The target inside one segment of a path the key may use.
-  (random, target, neighbour) =>
-    `${neighbour}/${someEncoded(random, `../..${target}`, 0.2).replaceAll('/', () => pick(random, ['%2f', '%5c', '%252F', '%c0%af']))}`,
   (random, target) =>
     pick(random, ['/', '//', '//h', 'http://h', 'HTTPS://h:1', '/http://h', '\\', '', ' ', '/.', '/%2f']) + target,
   (random, target) => target.slice(1 + below(random, 3)),
@@ -123,11 +136,23 @@ const families: readonly ((random: Random, target: string, neighbour: string) =>
     neighbour +
     pick(random, ['', '', '/', '-']) +
     pick(random, ['%20', '%C3%A4', '%ef%bc%8f', '%C0%AE', '%3F', '%23x', '~', '!$&()*+,=:@', '%7C', '%80']),
+  // Up to something above, and something put into the path of another.
+  (random, _, neighbour) => neighbour + pick(random, climbs).repeat(1 + below(random, 2)),
+  (random, _, neighbour) => {
+    const at = below(random, neighbour.length + 1)
+    return neighbour.slice(0, at) + pick(random, [...ends, ...slashes]) + neighbour.slice(at)
+  },
   (random, _, neighbour) => neighbour + pick(random, ['', '', '?x=1', '?', `?${'q'.repeat(9000)}`]),
+]
+
+/** Written by hand and tried on every pair of rules: what may stand behind a parameter or at the end of a path. */
+export const joiners: readonly string[] = [
+  ...['/..', '/.', '/../..', '/..;', '/..;/', '/%2e%2e', '/x/..', '/..%2f', '/..%5c', '/..\\', '/..%00', '/.%00'],
+  ...['%00', '%00x', '\0', ';', ';x', '/;', '%3b', '#', '%23', '?', '%3f', '//', '/', '%2f', '%5c', '%0a', '%7f'],
 ]
 
 /** One spelling around `target`; `neighbour` is a path of another rule. */
 export function spellPath(random: Random, target: string, neighbour: string): string {
-  const spelled = pick(random, families)(random, target, neighbour)
+  const spelled = pick(random, random() < 0.35 ? climbing : families)(random, target, neighbour)
   return random() < 0.2 ? pick(random, families)(random, spelled, neighbour) : spelled
 }

@@ -1,5 +1,5 @@
-// Whole checks in process for corpora: for every product, keys that hold every scope but one, a key that holds all of them, and a
-// key with an allowlist. Answers are read from the decision, and held against the first octets of the reply.
+// Whole checks in process for corpora: for every product, keys that hold every scope but one, a key that holds all of them, and keys
+// that hold one. Answers are read from the decision, and held against the first octets of the reply.
 
 import { createHash } from 'node:crypto'
 import { readFileSync } from 'node:fs'
@@ -37,6 +37,8 @@ export interface ScopedStand {
   readonly keys: readonly ScopedKey[]
   /** The key of a product that holds every scope. */
   allKey(profile: ProfileDocument): ScopedKey
+  /** The key of a product that holds one scope alone. */
+  narrowKey(profile: ProfileDocument, scope: string): ScopedKey
   ask(request: SentRequest, metadata?: string): Outcome
   askOctets(octets: Buffer, metadata?: string): Outcome
 }
@@ -78,11 +80,14 @@ export function createScopedStand(options: ScopedOptions = {}): ScopedStand {
       endOfBatch: () => undefined,
     },
   })
-  const keys = productDocuments.flatMap(profile => {
+  const broad = productDocuments.flatMap(profile => {
     const all = scopeNamesOf(profile)
     return [null, ...all].map(lacks => ({ profile, lacks, scopes: all.filter(name => name !== lacks) }))
   })
-  const stored = keys.map((key, index): ScopedKey => {
+  const narrow = productDocuments.flatMap(profile =>
+    scopeNamesOf(profile).map(scope => ({ profile, lacks: null, scopes: [scope] })),
+  )
+  const stored = [...broad, ...narrow].map((key, index): ScopedKey => {
     const secret = importedSecret(key.profile, index + 1)
     const organization = `org_${uuid(index + 1)}`
     stand.table.setOrganization({
@@ -139,10 +144,15 @@ export function createScopedStand(options: ScopedOptions = {}): ScopedStand {
   }
   return {
     stand,
-    keys: stored,
+    keys: stored.slice(0, broad.length),
     allKey: profile => {
       const key = stored.find(each => each.profile === profile && each.lacks === null)
       if (key === undefined) throw new Error(`no key for ${profile.metadata.name}`)
+      return key
+    },
+    narrowKey: (profile, scope) => {
+      const key = stored.slice(broad.length).find(each => each.profile === profile && each.scopes.includes(scope))
+      if (key === undefined) throw new Error(`no key for ${scope}`)
       return key
     },
     ask: (request, metadata) => askOctets(encodeCheck(request), metadata),
