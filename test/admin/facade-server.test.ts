@@ -2,7 +2,7 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { request as httpRequest } from 'node:http'
 import { connect as connectHttp2, type OutgoingHttpHeaders, type SecureClientSessionOptions } from 'node:http2'
-import { request as httpsRequest } from 'node:https'
+import { Agent, request as httpsRequest } from 'node:https'
 import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -302,6 +302,28 @@ describe('over TCP', () => {
   ])('a peer with %s gets no connection', async (_, client) => {
     await expect(over1(client)).rejects.toThrow()
     await expect(over2(client)).rejects.toThrow()
+  })
+
+  it('a renewed certificate and authority serve from the next handshake on; a connection that is open goes on', async () => {
+    const listen: FacadeListen = {
+      kind: 'tcp',
+      host: '127.0.0.1',
+      port: 0,
+      tls: { ...server, clientCa: authority.ca },
+      trustedPeers,
+    }
+    const own = await start(echo, listen)
+    const agent = new Agent({ keepAlive: true, maxSockets: 1 })
+    const over = (ca: Buffer, client: object, more: object = {}) =>
+      http1({ host: '127.0.0.1', servername: 'localhost', port: own.port, ca, ...client, ...more })
+    expect(said(await over(authority.ca, edge, { agent }))['trusted']).toBe(true)
+    own.renew({ ...stranger.issue(['localhost'], 'server'), clientCa: stranger.ca })
+    await expect(over(authority.ca, edge)).rejects.toThrow()
+    const renewed = stranger.issue(['edge.trusted.example'], 'client')
+    expect(said(await over(stranger.ca, renewed))['trusted']).toBe(true)
+    await expect(over(stranger.ca, edge)).rejects.toThrow()
+    expect(said(await over(authority.ca, edge, { agent }))['trusted']).toBe(true)
+    agent.destroy()
   })
 
   it('clear text gets no answer', async () => {
