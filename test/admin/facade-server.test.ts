@@ -9,6 +9,7 @@ import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import type { HttpAnswer } from '../../src/admin/facade-answer.ts'
 import type { FacadeFrame, FacadeHttpRequest } from '../../src/admin/facade-call.ts'
+import { isTrustedPeer } from '../../src/admin/facade-peer.ts'
 import {
   bodyOctetsMax,
   type FacadeListen,
@@ -260,11 +261,18 @@ describe('over TCP', () => {
     ['a longer URI', ['URI:spiffe://cluster/edge/x'], false],
     ['the name as a URI', ['URI:edge.trusted.example'], true],
     ['a wildcard', ['*.trusted.example'], false],
-    ['a list in one name', ['x, DNS:edge.trusted.example'], false],
+    ['a list in one name', ['x, DNS:edge.trusted.example, DNS:y'], false],
   ] as const)('a peer with %s', async (_, names, trusted) => {
     const client = authority.issue(names, 'client')
     expect(said(await over1(client))['trusted']).toBe(trusted)
     expect(said(await over2(client))['trusted']).toBe(trusted)
+  })
+
+  it('a name between quotes is nobody, however it is written', () => {
+    const subjectaltname = 'DNS:"x, DNS:edge.trusted.example, DNS:y"'
+    expect(isTrustedPeer({ subjectaltname }, trustedPeers)).toBe(false)
+    expect(isTrustedPeer(undefined, trustedPeers)).toBe(false)
+    expect(isTrustedPeer({ subjectaltname: 'DNS:edge.trusted.example' }, [])).toBe(false)
   })
 
   it('a session that is resumed is trusted as it was', async () => {
