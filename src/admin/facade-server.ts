@@ -11,6 +11,7 @@ import {
   constants,
   createServer as createHttp2,
   createSecureServer,
+  type Http2SecureServer,
   type Http2ServerRequest,
   type Http2ServerResponse,
   type ServerHttp2Session,
@@ -21,6 +22,13 @@ import type { HttpAnswer } from './facade-answer.ts'
 import type { FacadeFrame, FacadeHttpRequest } from './facade-call.ts'
 import { isTrustedPeer } from './facade-peer.ts'
 
+/** PEM texts; `clientCa` must have signed the certificate of every peer. */
+export interface FacadeTls {
+  readonly cert: Buffer
+  readonly key: Buffer
+  readonly clientCa: Buffer
+}
+
 /** Where to listen; TCP is mTLS, always. */
 export type FacadeListen =
   | { readonly kind: 'unix'; readonly path: string }
@@ -28,8 +36,7 @@ export type FacadeListen =
       readonly kind: 'tcp'
       readonly host: string
       readonly port: number
-      /** PEM texts; `clientCa` must have signed the certificate of every peer. */
-      readonly tls: { readonly cert: Buffer; readonly key: Buffer; readonly clientCa: Buffer }
+      readonly tls: FacadeTls
       /** DNS or URI names, one of which a peer's certificate must have. */
       readonly trustedPeers: readonly string[]
     }
@@ -37,6 +44,8 @@ export type FacadeListen =
 export interface FacadeServer {
   /** `host:port` with the real port, or `unix:/path`. */
   readonly address: string
+  /** New handshakes get this certificate and are held against this authority; connections that are open go on. */
+  renew(tls: FacadeTls): void
   /** Takes no more connections and requests, answers those that came; cuts what is left after `deadlineMs`. */
   drain(deadlineMs: number): Promise<void>
 }
@@ -81,7 +90,13 @@ export async function startFacadeServer(listen: FacadeListen, answer: Answerer):
     if (listen.kind === 'unix') server.listen(listen.path, bound)
     else server.listen(listen.port, listen.host, bound)
   })
-  return { address: addressOf(server), drain: deadlineMs => drain(server, connections, deadlineMs) }
+  return {
+    address: addressOf(server),
+    renew: ({ cert, key, clientCa }) => {
+      if ('setSecureContext' in server) server.setSecureContext({ cert, key, ca: clientCa, minVersion: tlsVersionMin })
+    },
+    drain: deadlineMs => drain(server, connections, deadlineMs),
+  }
 }
 
 /** What is open, and what is being answered. */
@@ -152,6 +167,7 @@ function cleartext(onRequest: (request: Request, response: Response) => void, co
   })
 }
 
+const tlsVersionMin = 'TLSv1.3'
 const http2Begin = 'PRI * HTTP/2'
 const http2Settings = { maxConcurrentStreams: connectionStreamsMax, maxHeaderListSize: headerOctetsMax }
 
@@ -159,7 +175,7 @@ function secure(
   { tls }: Extract<FacadeListen, { kind: 'tcp' }>,
   onRequest: (request: Request, response: Response) => void,
   connections: Connections,
-): NetServer {
+): Http2SecureServer {
   const server = createSecureServer(
     {
       cert: tls.cert,
@@ -167,7 +183,7 @@ function secure(
       ca: tls.clientCa,
       requestCert: true,
       rejectUnauthorized: true,
-      minVersion: 'TLSv1.3',
+      minVersion: tlsVersionMin,
       allowHTTP1: true,
       maxHeaderSize: headerOctetsMax,
       settings: http2Settings,

@@ -55,7 +55,13 @@ async function serve(frame: Frame, io: Io): Promise<ExitCode> {
     )
     const http = close(await observed(frame, profiles, [serving, running], () => serving.ready() && running.ready()))
     await settled(serving, frame)
-    const ports = { check: serving.addresses, admin: running.address, facade: running.facade, metrics: http.address }
+    const ports = {
+      check: serving.addresses,
+      als: serving.alsAddresses,
+      admin: running.address,
+      facade: running.facade,
+      metrics: http.address,
+    }
     io.out(servingText(frame, profiles, ports))
     if (secret !== undefined) io.out(adminKeyText(secret, adminKeyFile(config)))
     else if (!existsSync(adminKeyFile(config))) io.err(lostKeyText)
@@ -73,7 +79,7 @@ async function check(frame: Frame): Promise<ExitCode> {
     await refuseNewerSchema(opened.database, log)
     const running = close(await startCheck(config, checkPorts(frame, opened, peppers, profiles)))
     const http = close(await observed(frame, profiles, [running], running.ready))
-    const ports = { check: running.addresses, metrics: http.address }
+    const ports = { check: running.addresses, als: running.alsAddresses, metrics: http.address }
     log.info('listening', { ...ports, version: frame.version, ...safetyOptOutFields(config) })
     return runUntilEnded(frame.ending, [running], log, frame.hardExit)
   })

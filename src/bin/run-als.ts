@@ -3,7 +3,6 @@
 import type { Config, TlsFiles } from '../config/config.ts'
 import { parseListen } from '../config/listen-address.ts'
 import type { FeedClock, FeedTimers } from '../feed/feed-source.ts'
-import { AccessLogServiceService } from '../gen/envoy/service/accesslog/v3/als.ts'
 import type { Log } from '../observe/log.ts'
 import { type Metrics, samplesOfMap } from '../observe/metrics.ts'
 import { type DrainTimes, drain } from '../rpc/drain.ts'
@@ -13,7 +12,7 @@ import { addService, createServer } from '../rpc/server.ts'
 import { createAccessHalfStore } from '../store/access-half-store.ts'
 import type { Database } from '../store/connection.ts'
 import { AccessJoin } from '../usage/als-join.ts'
-import { AccessLogStreams } from '../usage/als-service.ts'
+import { AccessLogStreams, accessLogService } from '../usage/als-service.ts'
 import type { Profiles } from './profiles.ts'
 import { StartError } from './start-error.ts'
 import { readTlsFiles } from './tls-files.ts'
@@ -72,11 +71,11 @@ export async function startAls(config: Config, ports: AlsPorts): Promise<Running
     timers,
     isRecorded: ports.isRecorded,
     ...(ports.streamAgeMs === undefined ? {} : { ageMs: ports.streamAgeMs }),
-    onStream: stream => log.debug('an access log stream began', stream),
+    onStream: identity => log.debug('an access log stream began', { ...identity }),
   })
   const health = createHealth([alsService])
   const server = createServer()
-  addService(server, AccessLogServiceService, { streamAccessLogs: streams.handle }, log)
+  addService(server, accessLogService, { streamAccessLogs: streams.handle }, log)
   health.addTo(server)
   const options = config.check.tls === null ? {} : { tls: readTls(config.check.tls) }
   const addresses: string[] = []

@@ -3,7 +3,7 @@
 import { dirname } from 'node:path'
 import type { ApiKeyContext } from '../admin/api-key-context.ts'
 import { answerFacadeRequest } from '../admin/facade-call.ts'
-import { type FacadeListen, type FacadeServer, startFacadeServer } from '../admin/facade-server.ts'
+import { type FacadeListen, type FacadeServer, type FacadeTls, startFacadeServer } from '../admin/facade-server.ts'
 import type { Config } from '../config/config.ts'
 import { parseListen } from '../config/listen-address.ts'
 import type { Log } from '../observe/log.ts'
@@ -28,13 +28,49 @@ export async function startFacade(config: Config, ports: FacadePorts): Promise<F
   const facade = { ...context, currentProfiles: () => profiles.current(), wall, log }
   const listen = facadeListen(config)
   const start = () => startFacadeServer(listen, (request, frame) => answerFacadeRequest(facade, request, frame))
-  if (listen.kind === 'tcp') return start()
+  if (listen.kind === 'tcp') return followFiles(await start(), listen.tls, config, log)
   if (dirname(listen.path) === config.dataDir) prepareDataDir(config)
   await removeStaleSocket(listen.path)
   const umask = process.umask(0o117)
   const server = await start().finally(() => process.umask(umask))
   await restrictSocket(listen.path)
   return server
+}
+
+/** How often the files are looked at: a certificate is renewed days before the old one ends. */
+const lookAgainMs = 10_000
+
+/** Serves new certificates as soon as the files hold them; a pair that does not fit never replaces one that works. */
+function followFiles(server: FacadeServer, initial: FacadeTls, config: Config, log: Log): FacadeServer {
+  let current = initial
+  let lastRefusal = ''
+  const timer = setInterval(() => {
+    try {
+      const listen = facadeListen(config)
+      if (listen.kind !== 'tcp' || isSame(listen.tls, current)) return
+      server.renew(listen.tls)
+      current = listen.tls
+      lastRefusal = ''
+      log.info('certificate files were read again', { listener: 'facade' })
+    } catch (error) {
+      const refusal = error instanceof Error ? error.message : String(error)
+      if (refusal !== lastRefusal)
+        log.error('changed certificate files are refused; the last good ones serve', { error })
+      lastRefusal = refusal
+    }
+  }, lookAgainMs)
+  timer.unref()
+  return {
+    ...server,
+    drain: deadlineMs => {
+      clearInterval(timer)
+      return server.drain(deadlineMs)
+    },
+  }
+}
+
+function isSame(some: FacadeTls, others: FacadeTls): boolean {
+  return some.cert.equals(others.cert) && some.key.equals(others.key) && some.clientCa.equals(others.clientCa)
 }
 
 /** Where to listen, with the files that TCP needs. @throws StartError */

@@ -5,6 +5,7 @@ import type { Profiles } from './profiles.ts'
 /** Bound addresses. */
 export interface ServingPorts {
   readonly check: readonly string[]
+  readonly als: readonly string[]
   readonly admin: string
   readonly facade: string
   readonly metrics: string
@@ -17,6 +18,7 @@ export function servingText({ config, version }: Frame, profiles: Profiles, port
   return [
     `gatewarden ${version} serves.`,
     `  check     ${ports.check.join(', ')}`,
+    `  als       ${ports.als.join(', ')}`,
     `  admin     ${ports.admin}`,
     `  facade    ${ports.facade}`,
     `  metrics   ${ports.metrics}`,

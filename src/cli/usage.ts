@@ -1,6 +1,8 @@
 // `gatewarden usage list|tail|metrics`: the requests of an organization, of a key or of all, and their counts.
 import { setTimeout as pause } from 'node:timers/promises'
+import { status } from '@grpc/grpc-js'
 import { UsageAdminService, type UsageLog } from '../gen/gatewarden/admin/v1/usage_admin.ts'
+import { RpcFailure } from '../rpc/client.ts'
 import { type Command, exitOk, type Flags, type Invocation, type Io, UsageError } from './command.ts'
 import { type Connection, clientFlags, withConnection } from './connect.ts'
 import { listAll, listFlags } from './paging.ts'
@@ -106,21 +108,40 @@ async function tail(invocation: Invocation, io: Io) {
     const begun = last === 0 ? [] : (await client.listUsageLogs(request)).usageLogs.toReversed()
     const follow = new Follower(begun, begun.length < last, io.now())
     for (const log of begun) print(log)
+    let silent = false
     while (io.now() < endMs) {
       await pause(Math.max(0, Math.min(pollMs, endMs - io.now())))
-      let pageToken = ''
-      let looked = 0
-      const asked = { parent, filter: [...filter, `time >= ${follow.since()}`].join(' AND '), orderBy: 'time' }
-      do {
-        const page = await client.listUsageLogs({ ...asked, pageSize: pageSizeMax, pageToken })
-        for (const log of page.usageLogs) if (follow.take(log)) print(log)
-        looked += page.usageLogs.length
-        pageToken = page.nextPageToken
-      } while (pageToken !== '' && looked < lookRowsMax)
-      follow.settle(pageToken === '', io.now())
+      try {
+        for await (const log of look(client, parent, filter, follow, io)) print(log)
+        silent = false
+      } catch (error) {
+        if (!(error instanceof RpcFailure) || error.code !== status.UNAVAILABLE) throw error
+        if (!silent) io.err('the service does not answer; trying again\n')
+        silent = true
+      }
     }
     return exitOk
   })
+}
+
+/** What one look brings that was not shown yet. */
+async function* look(
+  client: ReturnType<typeof usageOf>,
+  parent: string,
+  filter: readonly string[],
+  follow: Follower,
+  io: Io,
+): AsyncGenerator<UsageLog> {
+  const asked = { parent, filter: [...filter, `time >= ${follow.since()}`].join(' AND '), orderBy: 'time' }
+  let pageToken = ''
+  let looked = 0
+  do {
+    const page = await client.listUsageLogs({ ...asked, pageSize: pageSizeMax, pageToken })
+    for (const log of page.usageLogs) if (follow.take(log)) yield log
+    looked += page.usageLogs.length
+    pageToken = page.nextPageToken
+  } while (pageToken !== '' && looked < lookRowsMax)
+  follow.settle(pageToken === '', io.now())
 }
 
 /** Knows what was shown, so that a row that comes late is shown and none is shown twice. */

@@ -14,25 +14,38 @@ const session: Session = {
   settings: { statement_timeout: '5000', lock_timeout: '2000', synchronous_commit: 'off', jit: 'off' },
 }
 
+/** Milliseconds until a connection that says nothing is destroyed: beyond the server's own timeout only a dead one is silent. */
+const silenceMaxMs = 6000
+
 const joinStatement = {
   name: 'usage_join',
-  text: `SELECT stored_id, filled FROM gw_usage_join($1::uuid[], $2::timestamptz[], $3::smallint[], $4::bigint[],
+  // Milliseconds, because a UUIDv7 may name years that no text form of a time can hold.
+  text: `SELECT stored_id, filled FROM gw_usage_join($1::uuid[],
+    (SELECT array_agg(timestamptz 'epoch' + ms * interval '1 millisecond' ORDER BY place)
+     FROM unnest($2::bigint[]) WITH ORDINALITY AS t(ms, place)), $3::smallint[], $4::bigint[],
     $5::bigint[], $6::bigint[], $7::text[], $8::text[], $9::smallint[])`,
 }
 
 /** @param onIdleError the connection broke while nobody used it; for the log */
 export function createAccessHalfStore(database: Database, onIdleError: (error: Error) => void): AccessHalfStore {
-  const pool = createPool(database, { session, connectionsMax: 1, onIdleError })
+  const [first, ...others] = database.servers
+  const impatient = (server: pg.ClientConfig) => ({ ...server, query_timeout: silenceMaxMs })
+  const servers: Database['servers'] = [impatient(first), ...others.map(impatient)]
+  const pool = createPool({ servers }, { session, connectionsMax: 1, onIdleError })
+  let closed: Promise<void> | undefined
   return {
     join: halves => join(pool, halves),
-    close: () => pool.end(),
+    close() {
+      closed ??= pool.end()
+      return closed
+    },
   }
 }
 
 async function join(pool: pg.Pool, halves: readonly AccessHalf[]) {
   const values = [
     halves.map(half => half.decisionId),
-    halves.map(half => new Date(unixMsOfUuid7(half.decisionId)).toISOString()),
+    halves.map(half => unixMsOfUuid7(half.decisionId)),
     halves.map(half => half.finalStatus),
     halves.map(half => half.durationUs),
     halves.map(half => half.requestBytes),

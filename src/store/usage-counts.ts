@@ -37,12 +37,13 @@ export async function countUsage(pool: pg.Pool, query: UsageCountQuery): Promise
   const parameters = new Parameters()
   const sources = sourcesOf(query, parameters)
   if (sources.length === 0) return []
-  const day = query.byDay ? `to_char(at, 'YYYY-MM-DD')` : `''`
+  const day = query.byDay ? `(at AT TIME ZONE 'UTC')::date` : 'NULL::date'
   const apiKey = query.byApiKey ? 'api_key_id' : `''`
-  const text = `SELECT ${day} AS day, ${apiKey} AS api_key, reason, status, sum(requests)::bigint AS requests
-    FROM (${sources.join(' UNION ALL ')}) counted
-    GROUP BY 1, 2, reason, status HAVING sum(requests) <> 0 ORDER BY 1, 2, reason, status
-    LIMIT ${parameters.add(query.limit)}`
+  const text = `SELECT coalesce(to_char(day, 'YYYY-MM-DD'), '') AS day, api_key, reason, status, requests FROM (
+      SELECT ${day} AS day, ${apiKey} AS api_key, reason, status, sum(requests)::bigint AS requests
+      FROM (${sources.join(' UNION ALL ')}) counted
+      GROUP BY 1, 2, reason, status HAVING sum(requests) <> 0 ORDER BY 1, 2, reason, status
+      LIMIT ${parameters.add(query.limit)}) grouped`
   try {
     const { rows } = await pool.query<{
       day: string

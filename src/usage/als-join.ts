@@ -141,25 +141,31 @@ export class AccessJoin {
     this.wake()
   }
 
-  /** Looks once more for everything that has not been looked for, at most `deadlineMs`; then nothing is under way. */
+  /** Looks once more for everything that has not been looked for. Resolves within `deadlineMs`, whatever the store does. */
   async stop(deadlineMs: number): Promise<void> {
     this.stopped = true
     this.cancelTick?.()
     for (const resolve of this.waiters.splice(0)) resolve()
-    let late = false
-    const cancel = this.options.timers.after(deadlineMs, () => {
-      late = true
-    })
-    await this.round
-    for (;;) {
-      const [level] = this.levels
-      if (late || level === undefined || level.size === 0) break
-      const before = level.size
-      await this.look(0, first(level, batchMax))
-      if (level.size === before) break
+    let isLate = false
+    const lookForRest = async () => {
+      await this.round
+      while (!isLate && this.newHalves > 0) {
+        if (!(await this.look(0, this.firstNew()))) break
+      }
     }
-    cancel()
-    await this.options.store.close()
+    await new Promise<void>(resolve => {
+      const cancel = this.options.timers.after(deadlineMs, () => {
+        isLate = true
+        resolve()
+      })
+      void lookForRest()
+        .then(() => this.options.store.close())
+        .catch(this.options.onStore)
+        .finally(() => {
+          cancel()
+          resolve()
+        })
+    })
   }
 
   private remove(decisionId: string): AccessHalf | undefined {
@@ -219,6 +225,15 @@ export class AccessJoin {
     return this.newHalves > this.newMax * (1 - resumeShare)
   }
 
+  private firstNew(): AccessHalf[] {
+    const halves: AccessHalf[] = []
+    for (const { half } of this.levels[0]?.values() ?? []) {
+      if (halves.length === batchMax) break
+      halves.push(half)
+    }
+    return halves
+  }
+
   /** @returns false: the store did not answer, and everything is as it was. */
   private async look(index: number, halves: readonly AccessHalf[]): Promise<boolean> {
     let stored: ReadonlyMap<string, boolean>
@@ -264,13 +279,4 @@ export class AccessJoin {
     if (this.waiters.length === 0 || this.isCrowded) return
     for (const resolve of this.waiters.splice(0)) resolve()
   }
-}
-
-function first(level: ReadonlyMap<string, Waiting>, count: number): AccessHalf[] {
-  const halves: AccessHalf[] = []
-  for (const { half } of level.values()) {
-    if (halves.length === count) break
-    halves.push(half)
-  }
-  return halves
 }

@@ -1,10 +1,11 @@
 // The receiving end of Envoy's access log stream: entries in, halves to the join. Every stream has a state of its own, since only
 // its first message says whose it is; it ends after some minutes, so that Envoys spread over processes anew. Back-pressure:
 // while the join has no room nothing is read, and Envoy buffers, then drops. No entry can end more than its stream.
-import type { StreamAccessLogsMessage, StreamAccessLogsResponse } from '../gen/envoy/service/accesslog/v3/als.ts'
+import { AccessLogServiceService, type StreamAccessLogsResponse } from '../gen/envoy/service/accesslog/v3/als.ts'
 import { RpcError } from '../rpc/errors.ts'
-import { readEntry, type UnusedEntry } from './als-entry.ts'
+import type { ReadEntry, UnusedEntry } from './als-entry.ts'
 import type { AccessJoin } from './als-join.ts'
+import { type LogMessage, readLogMessage, type StreamIdentity } from './als-message.ts'
 import { type AgeTimers, StreamAge } from './stream-age.ts'
 
 /** What became of an entry. */
@@ -23,8 +24,8 @@ export interface AlsOptions {
   readonly timers: AgeTimers & { random(): number }
   /** Whether decisions of this profile and kind are recorded: for others nothing waits. */
   readonly isRecorded: (profile: string, allowed: boolean) => boolean
-  /** A stream has begun: what the Envoy says of itself, cut. */
-  readonly onStream: (stream: { readonly node: string; readonly cluster: string; readonly log: string }) => void
+  /** A stream has said whose it is. */
+  readonly onStream: (identity: StreamIdentity) => void
   /** Default: `streamAgeMs`. Suites set less. */
   readonly ageMs?: number
 }
@@ -40,8 +41,11 @@ interface OpenStream {
 /** A stream's age at its end, ± 10 %: often enough to follow a rollout, seldom enough to cost nothing. */
 export const streamAgeMs = 300_000
 const ageJitter = 0.1
-/** Characters kept of what an Envoy says of itself, for the log. */
-const nameLengthMax = 128
+
+/** The service, with our own narrow reading of its messages. */
+export const accessLogService = {
+  streamAccessLogs: { ...AccessLogServiceService.streamAccessLogs, requestDeserialize: readLogMessage },
+} as const
 
 export class AccessLogStreams {
   readonly counts = new Map<EntryOutcome, number>()
@@ -66,7 +70,7 @@ export class AccessLogStreams {
 
   /** Handles one stream, to its end. */
   readonly handle = async (
-    messages: AsyncIterable<StreamAccessLogsMessage>,
+    messages: AsyncIterable<LogMessage>,
     { signal }: { readonly signal: AbortSignal },
   ): Promise<StreamAccessLogsResponse> => {
     const { timers, ageMs = streamAgeMs } = this.options
@@ -97,7 +101,7 @@ export class AccessLogStreams {
     }
   }
 
-  private async read(messages: AsyncIterator<StreamAccessLogsMessage>, stream: OpenStream): Promise<void> {
+  private async read(messages: AsyncIterator<LogMessage>, stream: OpenStream): Promise<void> {
     const { age } = stream
     let identified = false
     for (;;) {
@@ -125,32 +129,29 @@ export class AccessLogStreams {
     return !signal.aborted && !this.ending && join.hasRoom
   }
 
-  private isIdentified({ identifier }: StreamAccessLogsMessage): boolean {
-    if (identifier === undefined) return false
-    const { node, logName } = identifier
-    this.options.onStream({ node: cut(node?.id), cluster: cut(node?.cluster), log: cut(logName) })
+  private isIdentified({ identity }: LogMessage): boolean {
+    if (identity === null) return false
+    this.options.onStream(identity)
     return true
   }
 
-  private takeIn({ logEntries }: StreamAccessLogsMessage, identified: boolean): void {
-    if (logEntries === undefined) return
-    const { length } = logEntries.value.logEntry
-    if (!identified) this.count('unidentified', length)
-    else if (logEntries.$case === 'tcpLogs') this.count('tcp', length)
-    else for (const entry of logEntries.value.logEntry) this.count(this.outcomeOf(readEntry(entry)))
+  private takeIn({ entries, tcpEntries }: LogMessage, identified: boolean): void {
+    if (!identified) {
+      this.count('unidentified', entries.length + tcpEntries)
+      return
+    }
+    this.count('tcp', tcpEntries)
+    for (const entry of entries) this.count(this.outcomeOf(entry))
   }
 
-  private outcomeOf(read: ReturnType<typeof readEntry>): EntryOutcome {
+  private outcomeOf(read: ReadEntry): EntryOutcome {
     if (read.half === null) return read.unused
     if (!this.options.isRecorded(read.profile, read.allowed)) return 'not_recorded'
     return this.options.join.add(read.half) ? 'taken' : 'duplicate'
   }
 
   private count(outcome: EntryOutcome, by = 1): void {
+    if (by === 0) return
     this.counts.set(outcome, (this.counts.get(outcome) ?? 0) + by)
   }
-}
-
-function cut(text: string | undefined): string {
-  return (text ?? '').slice(0, nameLengthMax)
 }

@@ -384,8 +384,9 @@ describe('whoever is not an API key that may do this', () => {
       })
     await suspend('2026-02-01T00:00:00Z')
     const answer = await facade().ask({ body: { label: 'x' } })
+    const faulty = await facade().ask({ body: {} })
     await suspend(null)
-    expect(answer.status).toBe(403)
+    expect([answer.status, faulty.status], 'whatever is wrong with the body').toEqual([403, 403])
     expect(answer.body).toMatch(bodyPattern(denied(403, 'API key is suspended')))
   })
 })
@@ -483,6 +484,23 @@ describe('a repeated call', () => {
     const { data } = await facade().json(repeat(key, { caller: 'G10' }))
     expect(data?.id).not.toBe(first.data?.id)
     expect(data?.secret).not.toBeNull()
+  })
+
+  it('the secret is in its one answer, in no row and in no line of the log', async () => {
+    const { data } = await facade().json(repeat(randomUUID()))
+    const secret = data?.secret ?? ''
+    const core = secret.slice('sk_live_'.length, 'sk_live_'.length + 42)
+    expect(core).toHaveLength(42)
+    const { client } = facade().world
+    for (const table of ['api_keys', 'idempotency', 'audit_events', 'changes']) {
+      const { rows } = await client.query(`SELECT t::text AS text FROM ${table} t`)
+      const text = rows.map(row => row.text).join('\n')
+      expect(text.length, table).toBeGreaterThan(100)
+      for (const form of [core, Buffer.from(core).toString('hex'), Buffer.from(secret).toString('base64')]) {
+        expect(text.includes(form), `${table} holds the secret`).toBe(false)
+      }
+    }
+    expect(JSON.stringify(facade().log)).not.toContain(core)
   })
 
   it('a refused call reserves nothing', async () => {

@@ -76,7 +76,7 @@ describe('our own failure is 503 in the words of the product', () => {
       [id],
     )
     const answer = await ask({})
-    const invalid = await ask({}, { body: {} })
+    const invalid = await ask({}, { body: { label: 'x', expires_at: 'never' } })
     await client.query('DELETE FROM sidecars WHERE id = $1', [id])
     expect(answer.body).toMatch(bodyPattern(text503))
     expect(invalid.status, 'what is wrong with a request is told all the same').toBe(400)

@@ -2,13 +2,14 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { request as httpRequest } from 'node:http'
 import { connect as connectHttp2, type OutgoingHttpHeaders, type SecureClientSessionOptions } from 'node:http2'
-import { request as httpsRequest } from 'node:https'
+import { Agent, request as httpsRequest } from 'node:https'
 import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import type { HttpAnswer } from '../../src/admin/facade-answer.ts'
 import type { FacadeFrame, FacadeHttpRequest } from '../../src/admin/facade-call.ts'
+import { isTrustedPeer } from '../../src/admin/facade-peer.ts'
 import {
   bodyOctetsMax,
   type FacadeListen,
@@ -260,11 +261,18 @@ describe('over TCP', () => {
     ['a longer URI', ['URI:spiffe://cluster/edge/x'], false],
     ['the name as a URI', ['URI:edge.trusted.example'], true],
     ['a wildcard', ['*.trusted.example'], false],
-    ['a list in one name', ['x, DNS:edge.trusted.example'], false],
+    ['a list in one name', ['x, DNS:edge.trusted.example, DNS:y'], false],
   ] as const)('a peer with %s', async (_, names, trusted) => {
     const client = authority.issue(names, 'client')
     expect(said(await over1(client))['trusted']).toBe(trusted)
     expect(said(await over2(client))['trusted']).toBe(trusted)
+  })
+
+  it('a name between quotes is nobody, however it is written', () => {
+    const subjectaltname = 'DNS:"x, DNS:edge.trusted.example, DNS:y"'
+    expect(isTrustedPeer({ subjectaltname }, trustedPeers)).toBe(false)
+    expect(isTrustedPeer(undefined, trustedPeers)).toBe(false)
+    expect(isTrustedPeer({ subjectaltname: 'DNS:edge.trusted.example' }, [])).toBe(false)
   })
 
   it('a session that is resumed is trusted as it was', async () => {
@@ -302,6 +310,28 @@ describe('over TCP', () => {
   ])('a peer with %s gets no connection', async (_, client) => {
     await expect(over1(client)).rejects.toThrow()
     await expect(over2(client)).rejects.toThrow()
+  })
+
+  it('a renewed certificate and authority serve from the next handshake on; a connection that is open goes on', async () => {
+    const listen: FacadeListen = {
+      kind: 'tcp',
+      host: '127.0.0.1',
+      port: 0,
+      tls: { ...server, clientCa: authority.ca },
+      trustedPeers,
+    }
+    const own = await start(echo, listen)
+    const agent = new Agent({ keepAlive: true, maxSockets: 1 })
+    const over = (ca: Buffer, client: object, more: object = {}) =>
+      http1({ host: '127.0.0.1', servername: 'localhost', port: own.port, ca, ...client, ...more })
+    expect(said(await over(authority.ca, edge, { agent }))['trusted']).toBe(true)
+    own.renew({ ...stranger.issue(['localhost'], 'server'), clientCa: stranger.ca })
+    await expect(over(authority.ca, edge)).rejects.toThrow()
+    const renewed = stranger.issue(['edge.trusted.example'], 'client')
+    expect(said(await over(stranger.ca, renewed))['trusted']).toBe(true)
+    await expect(over(stranger.ca, edge)).rejects.toThrow()
+    expect(said(await over(authority.ca, edge, { agent }))['trusted']).toBe(true)
+    agent.destroy()
   })
 
   it('clear text gets no answer', async () => {

@@ -186,6 +186,17 @@ describe('faults', () => {
     expect(faults({ ...environment, GATEWARDEN_CHECK_TLS_KEY: 'absent' })).toContain('"absent", which does not exist')
   })
 
+  it('an access log listener beyond loopback is refused where callers need no certificate', () => {
+    for (const file of ['cert', 'key', 'ca']) writeFileSync(join(cwd, file), '')
+    const tls = { GATEWARDEN_CHECK_TLS_CERT: 'cert', GATEWARDEN_CHECK_TLS_KEY: 'key' }
+    const environment = { GATEWARDEN_ALS_LISTEN: 'unix:/run/gw/als.sock,0.0.0.0:9003' }
+    for (const open of [environment, { ...environment, ...tls }]) {
+      expect(faults(open)).toContain('found 0.0.0.0:9003, open to callers without a certificate')
+    }
+    expect(faults({ ...environment, ...tls, GATEWARDEN_CHECK_TLS_CLIENT_CA: 'ca' })).toBe('no fault')
+    expect(config({}).als.listen).toEqual([`unix:${cwd}/.gatewarden/als.sock`, '127.0.0.1:9003'])
+  })
+
   it('a facade on TCP, loopback too, is refused without certificates both ways and the names of its callers', () => {
     for (const file of ['cert', 'key', 'ca']) writeFileSync(join(cwd, file), '')
     const tls = { GATEWARDEN_ADMIN_TLS_CERT: 'cert', GATEWARDEN_ADMIN_TLS_KEY: 'key' }

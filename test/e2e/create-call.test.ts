@@ -1,5 +1,6 @@
 // The create call that a product documents, as its clients make it: through a real Envoy, checked by `gatewarden check`, answered by
 // `gatewarden admin`; over the shipped unix-socket configuration, and over the shipped TCP configuration with mutual TLS.
+import { execFileSync } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
 import { mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { request } from 'node:http'
@@ -11,6 +12,7 @@ import { RevokeReason } from '../../src/gen/gatewarden/admin/v1/resources.ts'
 import { bodyPattern, identityOf } from '../admin/facade-stand.ts'
 import { fixtureId, organizationOf } from '../check/check-stand.ts'
 import { goldenKey } from '../core/cases.ts'
+import { type IssuedCertificate, issueCertificate } from '../support/certificate-authority.ts'
 import { envoyConfig, type UpstreamTls } from '../support/envoy-config.ts'
 import { type EnvoyProcess, startEnvoy } from '../support/envoy-process.ts'
 import { freePort } from '../support/free-port.ts'
@@ -72,10 +74,12 @@ async function startAnother(name: string, settings: Readonly<Record<string, stri
 async function startEdge(
   file: string,
   facade: { socket: string } | { port: number; tls: UpstreamTls },
+  tls?: IssuedCertificate,
 ): Promise<EnvoyProcess> {
   const config = envoyConfig(repositoryFile(`envoy/${file}`), {
     listeners: ['edge'],
     clusters: { gatewarden: { port: check.port }, api: { port: upstream.port }, facade },
+    ...(tls === undefined ? {} : { tls }),
   })
   const edge = await startEnvoy(editEnvoy(config, edit => patient(edit, 'edge')))
   envoys.push(edge)
@@ -222,6 +226,43 @@ describe('through Envoy', () => {
         `{"status":400,"data":null,"error":"Validation failed","log":null,"validator":${validator},"support_id":"<support_id>","message":null,"env":"production"}`,
       ),
     )
+  })
+
+  it('the documented command, with address, authority, token and its placeholder values filled in', async () => {
+    const documented = `curl --request POST \\
+  --url https://api.bitgpt.xyz/developers/api_keys \\
+  --header 'Authorization: Bearer <token>' \\
+  --header 'Content-Type: application/json' \\
+  --data '
+{
+  "label": "<string>",
+  "description": "<string>",
+  "scopes": [
+    "invoices.create"
+  ],
+  "ip_allow_list": [
+    "<string>"
+  ],
+  "expires_at": "<string>"
+}
+'`
+    const folder = mkdtempSync(join(directory, 'tls-'))
+    const tls = issueCertificate(folder, ['api.bitgpt.xyz'])
+    const edge = await startEdge('envoy-uds.yaml', { socket: join(directory, 'facade.sock') }, tls)
+    const values = ['My API Key', 'Key for accessing product APIs', '127.0.0.1', '2099-05-30 20:23:16']
+    const filled = documented
+      .replace('<token>', goldenKey('G5').secret)
+      .replace(/<string>/g, () => values.shift() ?? '')
+      .replace('curl ', `curl --silent --connect-to ::127.0.0.1:${edge.port('edge')} --cacert ${tls.caFile} `)
+    expect(values).toEqual([])
+    const data = dataOf({ body: execFileSync('sh', ['-c', filled], { encoding: 'utf8' }) })
+    expect(data).toMatchObject({
+      label: 'My API Key',
+      description: 'Key for accessing product APIs',
+      scopes: ['invoices.create'],
+      ip_allow_list: ['127.0.0.1'],
+      expires_at: '2099-05-30 20:23:16',
+    })
   })
 
   it('a caller that was revoked a moment ago is refused, even where the check is still behind', async () => {

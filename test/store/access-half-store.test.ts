@@ -86,6 +86,12 @@ describe('a half', () => {
     expect(await store.join([halfOf(missing), halfOf(stored)])).toEqual(new Map([[stored, true]]))
   })
 
+  it('of a time that cannot be keeps no other from its row', async () => {
+    const stored = await decide()
+    const halves = [uuid7(0), uuid7(2 ** 48 - 1), stored].map(id => halfOf(id))
+    expect(await store.join(halves)).toEqual(new Map([[stored, true]]))
+  })
+
   it('of a row of another day is found in its partition; an old row is left as it is', async () => {
     const yesterday = await decide({ time: at(Date.now() - 86_400_000) })
     const old = await decide({ time: at(Date.now() - 3 * 86_400_000) })

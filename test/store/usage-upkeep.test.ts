@@ -150,5 +150,10 @@ describe('counters', () => {
       )
       expect(rights).toEqual({ any: false })
     }
+    const functions = ['gw_usage_fold(integer)', 'gw_usage_drop(timestamptz)', 'gw_usage_count()', 'gw_usage_recount()']
+    for (const name of functions) {
+      const rights = await one<object>(`SELECT has_function_privilege('gw_sidecar', '${name}', 'EXECUTE') AS any`)
+      expect(rights).toEqual({ any: false })
+    }
   })
 })
