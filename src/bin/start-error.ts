@@ -16,7 +16,7 @@ export class StartError extends Error {
 }
 
 /** The settings that say where a process listens. */
-export type Listening = Pick<Config, 'check' | 'admin' | 'metrics'>
+export type Listening = Pick<Config, 'check' | 'als' | 'admin' | 'facade' | 'metrics'>
 
 /**
  * The same for what the rooms throw; anything that nobody foresaw passes unchanged. `listening` tells which setting an
@@ -31,7 +31,9 @@ export function toStartError(error: unknown, listening?: Listening): unknown {
 function takenMend(address: string, listening: Listening | undefined): string {
   const settings = [
     ['check.listen', listening?.check.listen],
+    ['als.listen', listening?.als.listen],
     ['admin.listen', [listening?.admin.listen]],
+    ['facade.listen', [listening?.facade.listen]],
     ['metrics.listen', [listening?.metrics.listen]],
   ] as const
   const [setting] = settings.find(([, addresses]) => addresses?.includes(address)) ?? []

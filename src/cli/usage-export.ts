@@ -142,7 +142,7 @@ function isPassing(error: unknown): boolean {
 }
 
 function told(place: string, rows: number, truncated: boolean, io: Io): ExitCode {
-  io.err(`${rows} rows${place === '' ? '' : ` in ${place}`}\n`)
+  io.err(`${rows} ${rows === 1 ? 'row' : 'rows'}${place === '' ? '' : ` in ${place}`}\n`)
   if (!truncated) return exitOk
   io.err('There are more than one export may hold: export the rest with --until or --since.\n')
   return exitFailed

@@ -54,9 +54,14 @@ function readCommands(body: readonly string[], firstLine: number): Command[] {
       commands.push({ kind: 'command', line: firstLine + index, text: line.slice(2), expected: [] })
     else if (last === undefined) throw new Error(`line ${firstLine + index}: output without a command`)
     else last.expected.push(line)
-    isOpen = (line.startsWith('$ ') || isOpen) && line.endsWith('\\')
+    isOpen = (line.startsWith('$ ') || isOpen) && (line.endsWith('\\') || isQuoteOpen(commands.at(-1)?.text ?? ''))
   }
   return commands
+}
+
+/** Whether a text in single quotes goes on: what stands in them may have several lines. */
+function isQuoteOpen(command: string): boolean {
+  return command.split("'").length % 2 === 0
 }
 
 /** Values of `$NAME` so far. */
