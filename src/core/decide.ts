@@ -242,7 +242,7 @@ function stateStep(keys: KeyLookup, slot: number, now: Micros): DecisionCode | t
   const graceEndAt = keys.graceEndAt(slot)
   const expireAt = keys.expireAt(slot)
   // Written so that an instant that is no number denies.
-  if (!(now < graceEndAt) && !(expireAt < graceEndAt)) return ROTATED_OUT
+  if (!(now < graceEndAt) && !(expireAt <= graceEndAt)) return ROTATED_OUT
   if (!(now < expireAt)) return EXPIRED
   if ((flags & KEY_ORGANIZATION_SUSPENDED) !== 0) return ORGANIZATION_SUSPENDED
   return (flags & KEY_SUSPENDED) !== 0 ? SUSPENDED : PASS

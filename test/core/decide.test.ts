@@ -49,7 +49,7 @@ describe('an API key', () => {
     ],
     ['the grace end that came first', { graceEndAt: earlier, expireAt: before, suspended: true }, 'rotated_out'],
     ['the expiry that came first', { graceEndAt: before, expireAt: earlier, suspended: true }, 'expired'],
-    ['both at once', { graceEndAt: before, expireAt: before }, 'rotated_out'],
+    ['both at once', { graceEndAt: before, expireAt: before }, 'expired'],
     ['only the expiry reached', { graceEndAt: later, expireAt: before }, 'expired'],
     ['only the grace end reached', { graceEndAt: before, expireAt: later }, 'rotated_out'],
     ['ends to come', { graceEndAt: later, expireAt: later }, 'allow'],

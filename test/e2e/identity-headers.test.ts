@@ -121,6 +121,14 @@ describe('identity headers', () => {
     expectNone(await send('/health', [withKey, withKey]))
   })
 
+  it('are not joined by headers that frameworks obey in place of the method and path that were checked', async () => {
+    const names = ['x-http-method-override', 'x-http-method', 'x-method-override', 'x-original-method']
+    const lines = [...names.map(name => `${name}: DELETE`), 'x-original-url: /admin', 'X-Rewrite-Url: /admin']
+    const values = received(await send('/customers', [withKey, ...lines]))
+    for (const name of [...names, 'x-original-url', 'x-rewrite-url'])
+      expect([name, values.get(name)]).toEqual([name, undefined])
+  })
+
   it('have no twins with underscores: the shipped configuration refuses them', async () => {
     for (const name of [...identityNames, 'x-api-key']) {
       const answer = await send('/files/a', [withKey, `${name.replaceAll('-', '_')}: forged`])
