@@ -47,7 +47,7 @@ async function serve(): Promise<number> {
     after(_: number, task: () => void) {
       lookAgain = task
       return () => {
-        lookAgain = undefined
+        if (lookAgain === task) lookAgain = undefined // a server of the test before ends late
       }
     },
   }
