@@ -3,6 +3,10 @@
 import type { Cidr } from './cidr.ts'
 import type { Micros } from './time.ts'
 
+/** Name of a profile or an environment: short, so that what is made of it has a bound. */
+export const SHORT_NAME = /^[a-z][a-z0-9-]{0,62}$/
+export const SHORT_NAME_LENGTH_MAX = 63
+
 /** An API key's own limit; null window: the profile's. */
 export interface OwnLimit {
   readonly limit: number
@@ -18,6 +22,7 @@ export interface ApiKeyEntry {
   /** Resource id with exactly one UUID in it, e.g. `key_0197c0ec-…`. */
   readonly id: string
   readonly organization: string
+  /** A {@link SHORT_NAME}. */
   readonly environment: string
   readonly scopeMode: 'LISTED' | 'ALL'
   readonly scopes: readonly string[]

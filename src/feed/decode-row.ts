@@ -1,7 +1,13 @@
 // Rows into entries. Total: rows are data from another program, perhaps a newer one, so whatever a column holds, the
 // answer is an entry or an InvalidEntry that condemns this API key alone (faults.md section 8). Never throws.
 // A column that is missing, NULL where it may not be, or of another type is a fault, never a default.
-import type { ApiKeyEntry, InvalidEntry, OrganizationEntry, OwnLimit } from '../core/api-key-entry.ts'
+import {
+  type ApiKeyEntry,
+  type InvalidEntry,
+  type OrganizationEntry,
+  type OwnLimit,
+  SHORT_NAME,
+} from '../core/api-key-entry.ts'
 import { decodeAllowlist } from './decode-allowlist.ts'
 import { instant, integer, isId, isName, list, UNREADABLE } from './decode-column.ts'
 import type { RawRow } from './feed-source.ts'
@@ -59,7 +65,7 @@ function readApiKey(digest: Uint8Array, row: RawRow): ApiKeyEntry | InvalidEntry
   if (!isName(pepperId)) return bad('pepper_id')
   pepper = { pepperId }
   const environment = row['environment']
-  if (!isName(environment)) return bad('environment')
+  if (!isName(environment) || !SHORT_NAME.test(environment)) return bad('environment')
   const lineage = row['lineage_id']
   if (!isId(lineage)) return bad('lineage_id')
   const scopeMode = readScopeMode(row['scope_mode'])

@@ -1,4 +1,5 @@
 // `reason_*`, `unrenderable`, `same_body`: every denial reason has exactly one answer, and each answer can be written at its worst.
+import { SHORT_NAME_LENGTH_MAX } from '../core/api-key-entry.ts'
 import { type DenialReason, denialReasons } from '../core/reason.ts'
 import { compileRendering, type RenderingSource } from './compile-renderings.ts'
 import { type InsertionName, type Rendering, requestIdLengthMax } from './compiled-profile.ts'
@@ -125,9 +126,7 @@ class FaultList {
 }
 
 /** Every placeholder at its longest. */
-function longestValues(
-  profile: RenderingSource & Pick<ProfileDocument, 'routes' | 'scopes' | 'environments'>,
-): InsertionValues {
+function longestValues(profile: RenderingSource & Pick<ProfileDocument, 'routes' | 'scopes'>): InsertionValues {
   const scopes = profile.routes.rules.flatMap(rule =>
     Object.values(rule.methods).map(value => requirementOf(value).scopes.join(profile.scopes.join)),
   )
@@ -138,7 +137,8 @@ function longestValues(
     request_id: '"'.repeat(requestIdLengthMax),
     decision_id: uuid,
     now: '2026-03-01T13:00:00.000000Z',
-    key_environment: longestOf(Object.keys(profile.environments)),
+    // Of the key, not of this profile: a key may have been made before the profile changed.
+    key_environment: 'x'.repeat(SHORT_NAME_LENGTH_MAX),
     required_scope: longestOf(scopes),
     retry_after: 2_678_400,
     limit: 1_000_000,

@@ -1,6 +1,7 @@
 // The shape of a profile file: every member, its default and its bounds. One source for reading, linting and editors.
 // It knows single members only; what members mean to each other is the business of the lint-*.ts files.
 import { z } from 'zod'
+import { SHORT_NAME } from '../core/api-key-entry.ts'
 import { denialReasons } from '../core/reason.ts'
 import { facadeFaults, facadeFields } from './compiled-facade.ts'
 import { DURATION_PATTERN, parseDurationMs } from './duration.ts'
@@ -40,7 +41,6 @@ const TEXT_LENGTH_MAX = 1024
 /** `%` and letters aside, what RFC 9110 allows in a field name; lower case, as HTTP/2 sends it. */
 export const HEADER_NAME = /^[a-z0-9!#$%&'*+.^_`|~-]{1,128}$/
 export const SCOPE_NAME = /^[A-Za-z0-9_.:-]{1,128}$/
-const NAME = /^[a-z][a-z0-9-]{0,62}$/
 const HOST = /^(?=.{1,253}$)(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)(?:\.[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)*$/
 const ID_TEMPLATE = /^[A-Za-z0-9_-]{0,40}\{uuidv[47]\}[A-Za-z0-9_-]{0,40}$/
 const KEY_TEXT = /^[A-Za-z0-9_.~+-]{1,64}$/
@@ -75,7 +75,7 @@ const jsonTemplate = z
 const method = z.string().min(1).max(32)
 
 const metadata = z.strictObject({
-  name: fitting(NAME, 'a name: a–z, then up to 62 of a–z 0–9 -'),
+  name: fitting(SHORT_NAME, 'a name: a–z, then up to 62 of a–z 0–9 -'),
   version: z.int().min(1).max(2_147_483_647).meta({ description: 'Raised with every change.' }),
   sources: mapping(
     z.string().regex(/^[A-Za-z][A-Za-z0-9_]{0,15}$/, 'an id of letters, digits and _'),
@@ -91,7 +91,7 @@ const select = z
   .prefault({})
 
 const environments = mapping(
-  fitting(NAME, 'a name: a–z, then up to 62 of a–z 0–9 -'),
+  fitting(SHORT_NAME, 'a name: a–z, then up to 62 of a–z 0–9 -'),
   z.strictObject({
     prefix: fitting(KEY_TEXT, 'a key prefix of letters, digits, _ . ~ + -'),
     label: text('For people.', 64),

@@ -61,7 +61,8 @@ const COLUMNS = Object.keys(keyRow(1)).filter(column => column !== 'digest')
 function isSound(column: string, value: unknown): boolean {
   if (column === 'scope_mode') return value === 2
   if (column === 'scopes') return Array.isArray(value) && value.length === 0
-  return ['organization_id', 'pepper_id', 'environment', 'profile'].includes(column) && isName(value)
+  if (column === 'environment') return typeof value === 'string' && /^[a-z][a-z0-9-]{0,62}$/.test(value)
+  return ['organization_id', 'pepper_id', 'profile'].includes(column) && isName(value)
 }
 
 function isName(value: unknown): boolean {

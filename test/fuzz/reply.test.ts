@@ -98,8 +98,8 @@ const keys = {
   writeOrganizationId: (_: number, target: Uint8Array, offset: number) => write(organizationId, target, offset),
   environment: () => environment,
 }
-// The feed takes visible ASCII only for a name.
-const environments = ['live', 'test', 'x\r\ny', '"'.repeat(255), 'ü', '\0', '']
+// The feed takes none but short names: a longer one than 63 characters never comes here.
+const environments = ['live', 'test', 'x\r\ny', 'x'.repeat(63), 'ü', '\0', '']
   .map(name => names.environments.intern(name))
   .concat(-1, 99_999)
 

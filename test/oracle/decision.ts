@@ -222,8 +222,7 @@ export function decideByModel(world: ModelWorld, request: ModelRequest): ModelDe
   const ended = (at: number | null) => at !== null && at <= world.now
   if (key.deleted) return end('deleted', rule?.path)
   if (key.revoked) return end('revoked', rule?.path)
-  if (ended(key.graceEndAt) && (key.graceEndAt ?? 0) < (key.expireAt ?? Infinity))
-    return end('rotated_out', rule?.path)
+  if (ended(key.graceEndAt) && (key.graceEndAt ?? 0) < (key.expireAt ?? Infinity)) return end('rotated_out', rule?.path)
   if (ended(key.expireAt)) return end('expired', rule?.path)
   if (key.organizationSuspended) return end('organization_suspended', rule?.path)
   if (key.suspended) return end('suspended', rule?.path)
