@@ -5,19 +5,14 @@ import type { CompiledProfile, UsageField } from '../profile/compiled-profile.ts
 import type { AdminCall } from './admin-call.ts'
 import type { AdminReads } from './admin-store.ts'
 import { type ApiKeyContext, findOrganization } from './api-key-context.ts'
+import type { Caller } from './caller.ts'
 import { guarded } from './command.ts'
+import { everyOrganization, organizationOfParent, organizationsOfParent } from './listing-parent.ts'
 import { parseOrganizationName } from './resource-name.ts'
 import { quoted } from './text-fields.ts'
 import { checked, planned } from './usage-call.ts'
 import { csvLine } from './usage-csv.ts'
-import {
-  everyOrganization,
-  organizationOfParent,
-  organizationsOfParent,
-  readUsageListing,
-  type UsageListing,
-  usageToken,
-} from './usage-listing.ts'
+import { readUsageListing, type UsageListing, usageToken } from './usage-listing.ts'
 import type { UsageCells } from './usage-rows.ts'
 import type { Violations } from './violations.ts'
 
@@ -53,11 +48,7 @@ export function exportUsageLogs(context: ApiKeyContext, bounds = exportBounds) {
 }
 
 function planOf(context: ApiKeyContext) {
-  return async (
-    tx: AdminReads,
-    request: ExportUsageLogsRequest,
-    caller: Parameters<typeof organizationsOfParent>[3],
-  ) => {
+  return async (tx: AdminReads, request: ExportUsageLogsRequest, caller: Caller) => {
     const bound = `csv ${request.columns.join(',')}`
     const listing = checked(violations => {
       const token = { field: 'resume_token', value: request.resumeToken, bound } as const

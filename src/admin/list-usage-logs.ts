@@ -6,15 +6,10 @@ import {
 } from '../gen/gatewarden/admin/v1/usage_admin.ts'
 import type { ApiKeyContext } from './api-key-context.ts'
 import { pageSizeDefault, pageSizeMax } from './listing.ts'
+import { organizationOfParent, organizationsOfParent } from './listing-parent.ts'
 import { apiKeyName, organizationName } from './resource-name.ts'
 import { checked, type UsageQuestion } from './usage-call.ts'
-import {
-  organizationOfParent,
-  organizationsOfParent,
-  readUsageListing,
-  type UsageListing,
-  usageToken,
-} from './usage-listing.ts'
+import { readUsageListing, type UsageListing, usageToken } from './usage-listing.ts'
 import type { UsageEntry } from './usage-rows.ts'
 import { timestampOf } from './wire-time.ts'
 

@@ -15,12 +15,10 @@ import type { Caller } from './caller.ts'
 import type { Query } from './command.ts'
 import type { FilterFieldType } from './filter.ts'
 import { closePage, type ListingShape, planListing } from './listing.ts'
+import { isListingParent, organizationOfParent, organizationsOfParent } from './listing-parent.ts'
 import type { OrderKey } from './order.ts'
 import type { PagePosition } from './page-token.ts'
-import { type ApiKeyName, parseApiKeyName, parseOrganizationName } from './resource-name.ts'
-
-/** Stands for every organization that the caller may see. */
-const everyOrganization = 'organizations/-'
+import { type ApiKeyName, parseApiKeyName } from './resource-name.ts'
 
 export function getApiKey(context: ApiKeyContext): Query<GetApiKeyRequest, ApiKeyName, ApiKey> {
   return {
@@ -73,14 +71,9 @@ export function listApiKeys(
 ): Query<ListApiKeysRequest, ListApiKeysRequest, ListApiKeysResponse> {
   return {
     rpc: 'ApiKeyAdmin/ListApiKeys',
-    organizationOf: request =>
-      request.parent === everyOrganization ? null : (parseOrganizationName(request.parent) ?? ''),
+    organizationOf: request => organizationOfParent(request.parent),
     minRevision: request => request.minRevision,
-    parse: (request, violations) => {
-      if (request.parent === everyOrganization || parseOrganizationName(request.parent) !== undefined) return request
-      violations.add('parent', 'FIELD_INVALID', 'It is neither organizations/{organization} nor organizations/-.')
-      return null
-    },
+    parse: (request, violations) => (isListingParent(request.parent, violations) ? request : null),
     run: (tx, request, caller) => list(context, tx, request, caller),
   }
 }
@@ -94,24 +87,12 @@ async function list(
   const plan = planListing(apiKeyListing, request, context.pageTokens, tx.now)
   const found = await tx.apiKeys.list({
     ...plan.page,
-    organizations: await organizationsOf(context, tx, request.parent, caller),
+    organizations: await organizationsOfParent(context, tx, request.parent, caller),
     showDeleted: request.showDeleted,
     now: tx.now,
   })
   const { rows, nextPageToken } = closePage(plan, found, positionOf, context.pageTokens, tx.now)
   return { apiKeys: rows.map(row => apiKeyMessage(row, tx.now)), nextPageToken }
-}
-
-async function organizationsOf(
-  context: ApiKeyContext,
-  tx: AdminReads,
-  parent: string,
-  caller: Caller,
-): Promise<readonly string[] | null> {
-  if (parent === everyOrganization) return caller.organizations === null ? null : [...caller.organizations]
-  const id = parseOrganizationName(parent) ?? ''
-  await findOrganization(context, tx, id)
-  return [id]
 }
 
 function positionOf(row: ApiKeyRow, keys: readonly OrderKey[]): PagePosition {

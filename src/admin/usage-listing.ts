@@ -2,18 +2,12 @@
 // A token holds the interval of its first page, so that the last 31 days do not move while somebody reads them.
 import { instantText, parseInstant } from '../core/instant.ts'
 import type { Micros } from '../core/time.ts'
-import type { AdminReads } from './admin-store.ts'
-import { type ApiKeyContext, findOrganization } from './api-key-context.ts'
-import type { Caller } from './caller.ts'
+import { isListingParent } from './listing-parent.ts'
 import { orderText, parseOrder } from './order.ts'
 import type { PageBinding, PagePosition, PageTokens } from './page-token.ts'
-import { parseOrganizationName } from './resource-name.ts'
 import { selectUsage, usageDefaultOrder, usageOrderFields } from './usage-filter.ts'
 import type { UsagePosition, UsageQuery } from './usage-rows.ts'
 import type { Violations } from './violations.ts'
-
-/** Stands for every organization that the caller may see. */
-export const everyOrganization = 'organizations/-'
 
 /** The members that both requests have. */
 export interface UsageListingRequest {
@@ -30,11 +24,6 @@ export interface UsageListing {
   readonly rowsBefore: number
 }
 
-/** The organization that the request is about; null: no single one. */
-export function organizationOfParent(parent: string): string | null {
-  return parent === everyOrganization ? null : (parseOrganizationName(parent) ?? '')
-}
-
 /** Understands a request; null only with violations. `bound` is what a token depends on beside its filter and order. */
 export function readUsageListing(
   request: UsageListingRequest,
@@ -44,9 +33,7 @@ export function readUsageListing(
   violations: Violations,
 ): UsageListing | null {
   const { parent } = request
-  if (parent !== everyOrganization && parseOrganizationName(parent) === undefined) {
-    violations.add('parent', 'FIELD_INVALID', 'It is neither organizations/{organization} nor organizations/-.')
-  }
+  isListingParent(parent, violations)
   const selection = selectUsage(request.filter, now, violations)
   const order = parseOrder(request.orderBy, usageOrderFields, usageDefaultOrder)
   if (!order.ok) violations.add('order_by', 'ORDER_INVALID', order.message)
@@ -89,17 +76,4 @@ function placeOf(position: PagePosition | null) {
   const decisionId = position[1]
   if (time == null || from == null || to == null || decisionId == null) return null
   return { from, to, after: { time, decisionId }, rowsBefore: Number(position[4]) }
-}
-
-/** The organizations whose rows the caller is shown; null: all. @throws RpcError ORGANIZATION_UNKNOWN */
-export async function organizationsOfParent(
-  context: ApiKeyContext,
-  tx: AdminReads,
-  parent: string,
-  caller: Caller,
-): Promise<readonly string[] | null> {
-  if (parent === everyOrganization) return caller.organizations === null ? null : [...caller.organizations]
-  const id = parseOrganizationName(parent) ?? ''
-  await findOrganization(context, tx, id)
-  return [id]
 }
