@@ -16,7 +16,7 @@ import {
   type FacadeServer,
   startFacadeServer,
 } from '../../src/admin/facade-server.ts'
-import { createAuthority } from '../support/mutual-tls.ts'
+import { createAuthority } from '../support/certificate-authority.ts'
 import { until } from '../support/until.ts'
 
 interface Got {
@@ -228,8 +228,8 @@ describe('on a unix socket', () => {
 })
 
 describe('over TCP', () => {
-  const authority = createAuthority()
-  const stranger = createAuthority()
+  const authority = createAuthority('edge.trusted.example')
+  const stranger = createAuthority('edge.trusted.example')
   const server = authority.issue(['localhost'], 'server')
   const edge = authority.issue(['edge.trusted.example'], 'client')
   const trustedPeers = ['Edge.Trusted.example', 'spiffe://cluster/edge']

@@ -12,13 +12,12 @@ import { RevokeReason } from '../../src/gen/gatewarden/admin/v1/resources.ts'
 import { bodyPattern, identityOf } from '../admin/facade-stand.ts'
 import { fixtureId, organizationOf } from '../check/check-stand.ts'
 import { goldenKey } from '../core/cases.ts'
-import { type IssuedCertificate, issueCertificate } from '../support/certificate-authority.ts'
+import { createAuthority, type IssuedCertificate, issueCertificate } from '../support/certificate-authority.ts'
 import { envoyConfig, type UpstreamTls } from '../support/envoy-config.ts'
 import { type EnvoyProcess, startEnvoy } from '../support/envoy-process.ts'
 import { freePort } from '../support/free-port.ts'
 import { type Running, startGatewarden } from '../support/gatewarden-process.ts'
 import { type Answer, sendRequest } from '../support/http-request.ts'
-import { createAuthority } from '../support/mutual-tls.ts'
 import { repositoryFile } from '../support/repository-file.ts'
 import { useTestDatabase } from '../support/test-database.ts'
 import { until } from '../support/until.ts'
@@ -351,8 +350,8 @@ describe('several admin processes', () => {
 })
 
 describe('over mutual TLS', () => {
-  const authority = createAuthority()
-  const stranger = createAuthority()
+  const authority = createAuthority('edge.trusted.example')
+  const stranger = createAuthority('edge.trusted.example')
   let port: number
 
   function filesOf(name: string, { cert, key }: { cert: Buffer; key: Buffer }, ca: Buffer): UpstreamTls {
