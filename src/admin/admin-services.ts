@@ -8,14 +8,12 @@ import type { BootstrapContext } from './bootstrap.ts'
 import { authorise, guarded, unimplemented } from './command.ts'
 import { organizationAdmin } from './organization-admin.ts'
 import type { RpcName } from './permission.ts'
-import { type ProfileCatalog, profileAdmin } from './profile-admin.ts'
+import { type ProfileContext, profileAdmin } from './profile-admin.ts'
 import { propagationAdmin } from './propagation-admin.ts'
 import { usageAdmin } from './usage-admin.ts'
 
 /** What the whole of admin works with. */
-export interface AdminContext extends ApiKeyContext, BootstrapContext {
-  readonly profiles: ProfileCatalog
-}
+export interface AdminContext extends ApiKeyContext, BootstrapContext, ProfileContext {}
 
 /** The handlers by service and method. */
 export function adminServices(context: AdminContext) {

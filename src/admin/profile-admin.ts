@@ -10,7 +10,7 @@ import type {
   Profile,
 } from '../gen/gatewarden/admin/v1/profile_admin.ts'
 import type { CompiledProfile } from '../profile/compiled-profile.ts'
-import { lintProfile } from '../profile/lint.ts'
+import type { JudgeText, LintOutcome, Verdict } from '../profile/lint-job.ts'
 import { invalidArgument, RpcError } from '../rpc/errors.ts'
 import { type Admin, type Handler, query } from './command.ts'
 import { pageSizeDefault, pageSizeMax } from './listing.ts'
@@ -34,6 +34,8 @@ export interface ProfileCatalog {
 export interface ProfileContext extends Admin {
   readonly profiles: ProfileCatalog
   readonly pageTokens: PageTokens
+  /** The linter; it may be slow and must not hold up this thread. */
+  readonly judgeProfile: JudgeText
 }
 
 /** The handlers of the service, by method. */
@@ -97,8 +99,9 @@ function getProfile(context: ProfileContext): Handler<GetProfileRequest, Profile
   })
 }
 
+/** The caller is known and the database is free again before the text is looked at, since that may take seconds. */
 function lint(context: ProfileContext): Handler<LintProfileRequest, LintProfileResponse> {
-  return query(context, {
+  const admit = query<LintProfileRequest, LintProfileRequest, LintProfileRequest>(context, {
     rpc: 'ProfileAdmin/LintProfile',
     organizationOf: () => null,
     parse(request, violations) {
@@ -109,21 +112,43 @@ function lint(context: ProfileContext): Handler<LintProfileRequest, LintProfileR
       }
       return request
     },
-    async run(_, { yaml, inventory, strict }) {
-      const given = inventory === '' ? {} : { inventory }
-      const { findings, digest } = lintProfile(yaml, { file: 'profile.yaml', ...given })
-      return {
-        digest: digest ?? '',
-        findings: findings.map(({ code, level, field, line, message }) => ({
-          code,
-          level: strict && level === 'warning' ? 'error' : level,
-          field,
-          line,
-          message,
-        })),
-      }
-    },
+    run: async (_, request) => request,
   })
+  return async (request, call) => {
+    const { yaml, inventory, strict } = await admit(request, call)
+    const job = { text: yaml, file: 'profile.yaml', inventory, deploymentEnvironment: 'production' }
+    const outcome = await context.judgeProfile({ ...job, acceptedEnvironments: null })
+    call.signal.throwIfAborted()
+    const { findings, digest } = verdictOf(outcome)
+    return {
+      digest: digest ?? '',
+      findings: findings.map(({ code, level, field, line, message }) => ({
+        code,
+        level: strict && level === 'warning' ? 'error' : level,
+        field,
+        line,
+        message,
+      })),
+    }
+  }
+}
+
+/** When to come again to a linter that others keep busy. */
+const lintRetryMs = 1000
+
+/** A text that costs too much has a finding that says so. @throws RpcError, or Error for what no caller can help */
+function verdictOf(outcome: LintOutcome): Pick<Verdict, 'findings' | 'digest'> {
+  if (outcome.kind === 'judged') return outcome.verdict
+  const { reason, cause } = outcome
+  if (reason === 'busy') {
+    throw new RpcError('RATE_LIMITED', 'Too many other profiles wait to be linted.', { retryDelayMs: lintRetryMs })
+  }
+  if (reason !== 'costly') throw new Error(`the profile could not be linted: ${cause}`)
+  const message = `the profile could not be judged: ${cause}; shorten or simplify it`
+  return {
+    digest: null,
+    findings: [{ code: 'limit', level: 'error', file: '', field: '', line: 1, column: 1, message }],
+  }
 }
 
 function profileMessage({ profile, findingsCount, loadedUnixMs }: LoadedProfile, yaml: string): Profile {

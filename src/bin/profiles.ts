@@ -10,6 +10,7 @@ import { formatFinding } from '../profile/finding.ts'
 import { loadDirectory } from '../profile/load-directory.ts'
 import type { ProfileSet } from '../profile/profile-set.ts'
 import { type ProfileStatus, watchProfiles } from '../profile/watch.ts'
+import { openLintThread } from './lint-thread.ts'
 import { packagedProfiles } from './packaged-profiles.ts'
 import { StartError } from './start-error.ts'
 
@@ -41,9 +42,11 @@ export async function openProfiles(config: Config, names: Names, log: Log): Prom
   }
   const takers: ((set: ProfileSet) => void)[] = []
   const failed = new Set<number>()
+  const thread = openLintThread()
   const watch = watchProfiles({
     directory,
     compile,
+    judge: thread.judge,
     initial: loaded,
     timers: globalThis,
     hint: directoryHint,
@@ -68,7 +71,9 @@ export async function openProfiles(config: Config, names: Names, log: Log): Prom
       take(watch.current())
       takers.push(take)
     },
-    close: () => watch.close(),
+    close: async () => {
+      await Promise.all([thread.close(), watch.close()])
+    },
   }
 }
 

@@ -16,7 +16,7 @@ import type { FeedTimers } from '../feed/feed-source.ts'
 import type { Pepper } from '../keys/digest.ts'
 import type { Log } from '../observe/log.ts'
 import type { Metrics } from '../observe/metrics.ts'
-import { lintProfile } from '../profile/lint.ts'
+import type { LintThread } from '../profile/lint-thread.ts'
 import { type DrainTimes, drain } from '../rpc/drain.ts'
 import { listen } from '../rpc/listen.ts'
 import { createAdminStore } from '../store/admin-store.ts'
@@ -25,6 +25,7 @@ import { adminConnectionsMax, adminSession, createPool } from '../store/pool.ts'
 import { upkeep } from '../store/upkeep.ts'
 import { createAdminServer } from './admin-server.ts'
 import { closeTimes } from './lifecycle.ts'
+import { openLintThread } from './lint-thread.ts'
 import type { Profiles } from './profiles.ts'
 import { startFacade } from './run-facade.ts'
 import { StartError } from './start-error.ts'
@@ -78,7 +79,8 @@ export async function startAdmin(config: Config, ports: AdminPorts): Promise<Run
     },
   })
   const usage = openUsageLog({ database: ports.database, profiles: ports.profiles.current, log })
-  const context = adminContext(createAdminStore(pool), usage.reads, ports)
+  const lintThread = openLintThread()
+  const context = adminContext(createAdminStore(pool), usage.reads, lintThread, ports)
   const { server, health } = createAdminServer(context, log, { reflection: config.admin.reflection })
   const tls = config.admin.tls === null ? {} : { tls: watchedCredentials('admin.tls', config.admin.tls, ports) }
   const address = await listen(server, target, tls)
@@ -98,6 +100,7 @@ export async function startAdmin(config: Config, ports: AdminPorts): Promise<Run
       drain(server, health, times),
       notice.then(() => facade.drain(times.deadlineMs)),
     ])
+    await lintThread.close()
     await usage.close()
     await pool.end()
   }
@@ -121,7 +124,7 @@ async function upkeepRound(pool: Pool, store: AdminStore, stopped: () => boolean
   return { apiKeys, ...(await upkeep(pool, stopped)) }
 }
 
-function adminContext(store: AdminStore, usage: UsageReads, ports: AdminPorts): AdminContext {
+function adminContext(store: AdminStore, usage: UsageReads, lint: LintThread, ports: AdminPorts): AdminContext {
   const [primary, ...others] = ports.peppers.map(toPepper)
   if (primary === undefined) throw new StartError('peppers: found none; accepted: one or two.')
   const { profiles } = ports
@@ -136,6 +139,7 @@ function adminContext(store: AdminStore, usage: UsageReads, ports: AdminPorts): 
     keyQuota: null,
     usage,
     profiles: profileCatalog(profiles, ports.wall),
+    judgeProfile: lint.judge,
     redact: text => ports.log.redact?.(text) ?? text,
   }
 }
@@ -149,15 +153,15 @@ function pageTokenKey({ octets }: LoadedPepper): Buffer {
   return createHmac('sha256', octets).update('gatewarden page tokens').digest()
 }
 
-/** The profiles with what is shown of them; findings are counted when a profile is new, not when it is asked for. */
+/** The profiles with what is shown of them. */
 function profileCatalog(profiles: Profiles, wall: () => number): ProfileContext['profiles'] {
   let loaded: readonly LoadedProfile[] = []
   profiles.subscribe(set => {
     loaded = set.profiles.map(profile => {
       const known = loaded.find(each => each.profile === profile)
       if (known !== undefined) return known
-      const { findings } = lintProfile(profile.yaml, { file: profile.name })
-      return { profile, findingsCount: findings.length, loadedUnixMs: wall() }
+      const status = profiles.status().find(({ name }) => name === profile.name)
+      return { profile, findingsCount: status?.findingsCount ?? 0, loadedUnixMs: wall() }
     })
   })
   return { list: () => loaded }

@@ -16,7 +16,9 @@ export function compileRules(
   names: Names,
 ): readonly RouteRule[] {
   const rules: RouteRule[] = []
+  const limits = routeLimits(profile.rate_limit)
   for (const rule of profile.routes.rules) {
+    const shape = limits.size === 0 ? '' : pathShape(rule.path)
     for (const [method, value] of Object.entries(rule.methods)) {
       const { access, mode, scopes } = requirementOf(value)
       rules.push({
@@ -29,7 +31,7 @@ export function compileRules(
         scopes: scopes.map(scope => names.scopes.intern(scope)),
         scopeNames: scopes,
         requiredScope: scopes.join(profile.scopes.join),
-        limits: routeLimits(profile.rate_limit, rule.path, method),
+        limits: limits.get(limitKey(method, shape)) ?? noLimits,
       })
     }
   }
@@ -62,14 +64,25 @@ export function compileLimits(rateLimit: RateLimit): PolicyLimits {
   }
 }
 
-/** Entry i of `rate_limit.routes` counts in bucket i + 1, whichever of its methods is called. */
-function routeLimits(rateLimit: RateLimit, path: string, method: string): readonly LimitSpec[] {
-  const shape = pathShape(path)
-  return rateLimit.routes.flatMap((entry, index): readonly LimitSpec[] => {
-    if (!entry.methods.includes(method) || pathShape(entry.path) !== shape) return []
-    const { limit } = entry
-    return [
-      { bucket: index + 1, algorithm: rateLimit.algorithm, limit, windowMicros: entry.window * 1000, burst: limit },
-    ]
-  })
+const noLimits: readonly LimitSpec[] = []
+
+function limitKey(method: string, shape: string): string {
+  return `${method} ${shape}`
+}
+
+/** By method and path shape. Entry i of `rate_limit.routes` counts in bucket i + 1, whichever of its methods is called. */
+function routeLimits(rateLimit: RateLimit): ReadonlyMap<string, readonly LimitSpec[]> {
+  const { algorithm } = rateLimit
+  const limits = new Map<string, LimitSpec[]>()
+  for (const [index, { path, methods, limit, window }] of rateLimit.routes.entries()) {
+    const spec = { bucket: index + 1, algorithm, limit, windowMicros: window * 1000, burst: limit }
+    const shape = pathShape(path)
+    for (const method of new Set(methods)) {
+      const key = limitKey(method, shape)
+      const specs = limits.get(key) ?? []
+      specs.push(spec)
+      limits.set(key, specs)
+    }
+  }
+  return limits
 }

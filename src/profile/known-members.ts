@@ -18,7 +18,9 @@ let root: SchemaNode | undefined
 /** The member at `path` whose name is closest to `name`; undefined when none is close. */
 export function nearestMember(path: FieldPath, name: string): string | undefined {
   root ??= z.toJSONSchema(profileSchema, { io: 'input' }) as SchemaNode
-  const names = nodesAt(root, path).flatMap(node => Object.keys(node.properties ?? {}))
+  const names = nodesAt(root, path)
+    .flatMap(node => Object.keys(node.properties ?? {}))
+    .filter(candidate => Math.abs(candidate.length - name.length) <= DISTANCE_MAX)
   const ranked = names
     .map(candidate => ({ candidate, distance: editDistance(candidate, name) }))
     .sort((a, b) => a.distance - b.distance)
@@ -47,10 +49,8 @@ function childOf(node: SchemaNode, part: string | number): SchemaNode | undefine
   return typeof node.additionalProperties === 'object' ? node.additionalProperties : undefined
 }
 
-/** Levenshtein distance; texts are cut at 64 characters, which no member name reaches. */
-function editDistance(left: string, right: string): number {
-  const a = left.slice(0, 64)
-  const b = right.slice(0, 64)
+/** Levenshtein distance; of names that have nearly the length of a member's. */
+function editDistance(a: string, b: string): number {
   let previous = Array.from({ length: b.length + 1 }, (_, index) => index)
   for (let i = 1; i <= a.length; i++) {
     const row = [i]

@@ -2,7 +2,7 @@
 import { checksumLength } from '../core/checksum.ts'
 import { lintRule } from './lint-rule.ts'
 import { parseRoutePath } from './route-path.ts'
-import { SCOPES_MAX } from './schema.ts'
+import { ROUTES_MAX, SCOPES_MAX } from './schema.ts'
 import { scopeNames } from './vocabulary.ts'
 
 /** Segments of a path template: the depth of the route trie. */
@@ -19,6 +19,11 @@ export const lintLimits = [
     if (count > SCOPES_MAX) report('limit', ['scopes'], `there are ${count} scopes; keep at most ${SCOPES_MAX}`)
   }),
   lintRule(['routes'], ({ routes }, report) => {
+    const count = routes.rules.reduce((sum, rule) => sum + Object.keys(rule.methods).length, 0)
+    if (count > ROUTES_MAX) {
+      const message = `the rules have ${count} methods together; keep at most ${ROUTES_MAX}`
+      report('limit', ['routes', 'rules'], message)
+    }
     for (const [index, rule] of routes.rules.entries()) {
       const { segments } = parseRoutePath(rule.path)
       if (segments.length > PATH_SEGMENTS_MAX) {

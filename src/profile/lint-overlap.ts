@@ -2,7 +2,7 @@
 // A rule can lose everywhere in two ways: its subtree is covered by deeper rules, or host-bound rules cover it on every host.
 import { PATH_SEGMENTS_MAX } from './lint-limits.ts'
 import { lintRule } from './lint-rule.ts'
-import { matchesPath, witnessOf } from './route-match.ts'
+import { RouteIndex, witnessOf } from './route-match.ts'
 import { parseRoutePath, type RoutePath, shapeOf } from './route-path.ts'
 import type { RouteRuleDocument } from './schema.ts'
 
@@ -32,7 +32,7 @@ export const lintOverlap = [
       }
       first.set(key, entry)
     }
-    const bound = boundByMethod(entries)
+    const bound = boundRules(entries)
     for (const entry of first.values()) {
       const at = ['routes', 'rules', entry.index, 'methods', entry.method]
       if (isSubtreeCovered(entry, first)) {
@@ -41,7 +41,7 @@ export const lintOverlap = [
           at,
           `more specific rules cover all of ${entry.method} ${entry.text}; remove this one or one of them`,
         )
-      } else if (isCoveredOnEveryHost(entry, select.hosts, bound.get(entry.method) ?? [])) {
+      } else if (isCoveredOnEveryHost(entry, select.hosts, bound)) {
         report(
           'shadowed',
           at,
@@ -77,31 +77,42 @@ function isSubtreeCovered(entry: Entry, known: ReadonlyMap<string, Entry>): bool
   return false
 }
 
-function boundByMethod(entries: readonly Entry[]): ReadonlyMap<string, readonly Entry[]> {
-  const bound = new Map<string, Entry[]>()
-  for (const entry of entries) {
-    if (entry.host !== undefined) bound.set(entry.method, [...(bound.get(entry.method) ?? []), entry])
+/** Paths of the rules that are bound to one host, for one method. */
+interface BoundRules {
+  readonly index: RouteIndex<true>
+  /** Segments of the longest. */
+  deepest: number
+}
+
+function boundRules(entries: readonly Entry[]): ReadonlyMap<string, BoundRules> {
+  const bound = new Map<string, BoundRules>()
+  for (const { host, method, path } of entries) {
+    if (host === undefined) continue
+    const key = keyOf(host, method, '')
+    const rules = bound.get(key) ?? { index: new RouteIndex(), deepest: 0 }
+    rules.index.add(path, true)
+    rules.deepest = Math.max(rules.deepest, path.segments.length)
+    bound.set(key, rules)
   }
   return bound
 }
 
-/** Host-bound rules win over unbound ones, however specific. `bound` are those of the entry's method. */
-function isCoveredOnEveryHost(entry: Entry, hosts: readonly string[], bound: readonly Entry[]): boolean {
-  if (entry.host !== undefined || hosts.length === 0 || bound.length < hosts.length) return false
-  return hosts.every(host =>
-    isCovered(
-      entry.path,
-      bound.filter(other => other.host === host),
-    ),
-  )
+/** Host-bound rules win over unbound ones, however specific. */
+function isCoveredOnEveryHost(
+  { host, method, path }: Entry,
+  hosts: readonly string[],
+  bound: ReadonlyMap<string, BoundRules>,
+): boolean {
+  if (host !== undefined || hosts.length === 0) return false
+  return hosts.every(each => isCovered(path, bound.get(keyOf(each, method, ''))))
 }
 
 /** Whether the rules match everything that `path` matches. */
-function isCovered(path: RoutePath, rules: readonly Entry[]): boolean {
-  const deepest = path.subtree ? Math.max(0, ...rules.map(rule => rule.path.segments.length)) + 1 : 0
-  for (let below = 0; below <= deepest; below++) {
-    const witness = witnessOf(path, below)
-    if (!rules.some(rule => matchesPath(rule.path, witness))) return false
+function isCovered(path: RoutePath, rules: BoundRules | undefined): boolean {
+  if (rules === undefined) return false
+  const below = path.subtree ? rules.deepest + 1 : 0
+  for (let depth = 0; depth <= below; depth++) {
+    if (!rules.index.some(witnessOf(path, depth), () => true)) return false
   }
   return true
 }

@@ -1,7 +1,7 @@
 // `reason_*`, `unrenderable`, `same_body`: every denial reason has exactly one answer, and each answer can be written at its worst.
 import { SHORT_NAME_LENGTH_MAX } from '../core/api-key-entry.ts'
 import { type DenialReason, denialReasons } from '../core/reason.ts'
-import { compileRendering, type RenderingSource } from './compile-renderings.ts'
+import { compileRendering, type RenderingSource, renderingNames } from './compile-renderings.ts'
 import { type InsertionName, type Rendering, requestIdLengthMax } from './compiled-profile.ts'
 import { type FieldPath, formatPath } from './finding.ts'
 import { isReservedHeader } from './header-names.ts'
@@ -55,8 +55,11 @@ export const lintRenderings = [
     const compiled: Rendering[] = []
     const faults = new FaultList()
     const atWorst = reportOnce(report)
+    const owners = renderingNames(profile.errors.renderings)
     for (const [name, rendering] of Object.entries(profile.errors.renderings)) {
+      // A reason that is answered twice is told already, and is not worked on twice.
       for (const reason of Object.keys(rendering.for).filter(isReason)) {
+        if (owners.get(reason) !== name) continue
         const result = compileRendering(profile, name, reason, 'production', (path, fault) =>
           faults.add(path, fault, reason),
         )

@@ -65,9 +65,10 @@ export const lintScopes = [
         }
       }
     }
+    const resources = resourceByScope(scopes)
     for (const name of unused) {
       const at = scopes.names.indexOf(name)
-      const path = at < 0 ? ['scopes', 'resources', resourceOf(name, scopes)] : ['scopes', 'names', at]
+      const path = at < 0 ? ['scopes', 'resources', resources.get(name) ?? name] : ['scopes', 'names', at]
       report('unused_scope', path, `no route rule needs \`${name}\`; add the rule or remove the scope`)
     }
   }),
@@ -85,9 +86,10 @@ function unknown(name: string): string {
   return `\`${name}\` is not a scope of this profile; correct the spelling or add it to \`scopes\``
 }
 
-function resourceOf(name: string, scopes: Parameters<typeof scopeNames>[0]): string {
-  const owner = Object.entries(scopes.resources).find(([resource, actions]) =>
-    scopeNames({ ...scopes, resources: { [resource]: actions }, names: [] }).includes(name),
+function resourceByScope(scopes: Parameters<typeof scopeNames>[0]): ReadonlyMap<string, string> {
+  const resources = Object.entries(scopes.resources).flatMap(([resource, actions]) =>
+    scopeNames({ ...scopes, resources: { [resource]: actions }, names: [] }).map(name => [name, resource] as const),
   )
-  return owner?.[0] ?? name
+  // The first of two that make one scope counts.
+  return new Map(resources.reverse())
 }

@@ -1,7 +1,7 @@
 // `unmapped`: what clients will probably call and no rule maps: operations of an inventory, PATCH beside PUT, items of a collection.
 import { type Operation, readInventory } from './inventory.ts'
 import { type LintRule, lintRule } from './lint-rule.ts'
-import { matchesPath } from './route-match.ts'
+import { RouteIndex, witnessOf } from './route-match.ts'
 import { parseRoutePath, type RoutePath, shapeOf } from './route-path.ts'
 import { requirementOf } from './route-requirement.ts'
 import type { ProfileDocument, RouteRuleDocument } from './schema.ts'
@@ -20,12 +20,13 @@ interface Place {
 export const lintUnmapped = [
   lintRule(['routes'], ({ routes }, report) => {
     const places = placesOf(routes.rules)
+    const index = indexOf(places)
     for (const place of places) {
       const at = ['routes', 'rules', place.index, 'path']
       if (place.methods.has('PUT') && !place.methods.has('PATCH')) {
         report('unmapped', at, `${place.text} maps PUT but not PATCH; add a rule for it if the product has it`)
       }
-      if (isCollection(place) && !places.some(other => isItemOf(other, place))) {
+      if (isCollection(place) && !hasItems(place, index)) {
         report(
           'unmapped',
           at,
@@ -41,9 +42,9 @@ export function lintInventory(inventory: string): LintRule {
   return lintRule(['routes'], ({ routes }, report) => {
     const { operations, faults } = readInventory(inventory)
     for (const fault of faults) report('syntax', ['inventory'], fault)
-    const places = placesOf(routes.rules)
+    const index = indexOf(placesOf(routes.rules))
     for (const operation of operations) {
-      if (isMapped(operation, routes, places)) continue
+      if (isMapped(operation, routes, index)) continue
       report(
         'unmapped',
         ['routes', 'rules'],
@@ -73,12 +74,20 @@ function isCollection(place: Place): boolean {
   return !place.path.subtree && place.path.segments[place.path.segments.length - 1] !== null
 }
 
-function isItemOf(place: Place, collection: Place): boolean {
-  if (!place.methods.has('GET') || (place.host !== undefined && place.host !== collection.host)) return false
-  return matchesPath(place.path, [...collection.path.segments.map(segment => segment ?? '\u0000'), '\u0000'])
+function hasItems({ path, host }: Place, index: RouteIndex<Place>): boolean {
+  return index.some(
+    witnessOf(path, 1),
+    place => place.methods.has('GET') && (place.host === undefined || place.host === host),
+  )
 }
 
-function isMapped(operation: Operation, routes: Routes, places: readonly Place[]): boolean {
+function indexOf(places: readonly Place[]): RouteIndex<Place> {
+  const index = new RouteIndex<Place>()
+  for (const place of places) index.add(place.path, place)
+  return index
+}
+
+function isMapped(operation: Operation, routes: Routes, index: RouteIndex<Place>): boolean {
   const method = operation.method === 'HEAD' && routes.head === 'as_get' ? 'GET' : operation.method
   const base = routes.base_path.strip
   const stripped =
@@ -90,5 +99,5 @@ function isMapped(operation: Operation, routes: Routes, places: readonly Place[]
     .split('/')
     .slice(1)
     .map(segment => (/[{}]/.test(segment) ? '\u0000' : segment))
-  return places.some(place => place.methods.has(method) && matchesPath(place.path, segments))
+  return index.some(segments, place => place.methods.has(method))
 }

@@ -1,18 +1,12 @@
 // `gatewarden profile lint` as a function: reads, judges and compiles one profile text, all findings at once.
 // The same function serves the command line, the admin call, start and reload; nothing is thrown for a bad text.
+// It may take a second: a process that answers checks calls it in a thread of its own (lint-thread.ts).
 import { createNames } from '../core/names.ts'
 import { type CompileOptions, compileProfile, type ProfileText } from './compile.ts'
 import type { CompiledProfile } from './compiled-profile.ts'
 import { profileDigest } from './digest.ts'
-import {
-  compareFindings,
-  type FieldPath,
-  type Finding,
-  type FindingCode,
-  findingLevels,
-  formatPath,
-  hasErrors,
-} from './finding.ts'
+import { type FieldPath, type Finding, type FindingCode, formatPath } from './finding.ts'
+import { FindingList } from './finding-list.ts'
 import { lintDecision } from './lint-decision.ts'
 import { lintEvidence } from './lint-evidence.ts'
 import { lintExamples } from './lint-examples.ts'
@@ -27,7 +21,7 @@ import type { LintRule } from './lint-rule.ts'
 import { lintScopes } from './lint-scopes.ts'
 import { lintInventory, lintUnmapped } from './lint-unmapped.ts'
 import { isComplete, parseBlocks, type Report } from './parse-document.ts'
-import { readYaml } from './read-yaml.ts'
+import { type Positions, readYaml } from './read-yaml.ts'
 import type { ProfileDocument } from './schema.ts'
 
 export interface LintOptions {
@@ -45,10 +39,28 @@ export interface LintResult {
   readonly digest: string | null
   /** Present when there is no error. */
   readonly compiled?: CompiledProfile
+  /** Present with `compiled`: what it was made of, as plain data that crosses threads. */
+  readonly sound?: SoundProfile
 }
 
-/** A broken file needs no thousandth error; the list also travels in an admin reply. Warnings and infos are bounded by what a profile may hold. */
-export const ERRORS_MAX = 1000
+/** A profile without errors before it is compiled. */
+export interface SoundProfile {
+  readonly document: ProfileDocument
+  readonly claims: ClaimPlaces
+}
+
+/** Where a profile names what no two may have. */
+export interface ClaimPlaces {
+  readonly name: TextPlace
+  /** In the order of `select.hosts`. */
+  readonly hosts: readonly TextPlace[]
+}
+
+/** Both count from 1. */
+export interface TextPlace {
+  readonly line: number
+  readonly column: number
+}
 
 const rules: readonly LintRule[] = [
   ...lintLimits,
@@ -67,43 +79,32 @@ const rules: readonly LintRule[] = [
 /** Lints one profile. Never throws. */
 export function lintProfile(text: string, options: LintOptions): LintResult {
   const { data, positions, faults } = readYaml(text)
-  const findings: Finding[] = []
-  let errors = 0
-  const add = (code: FindingCode, field: string, offset: number, message: string) => {
-    const level = findingLevels[code]
-    const { line, column } = positions.placeOf(offset)
-    if (level === 'error') errors++
-    if (level !== 'error' || errors <= ERRORS_MAX)
-      findings.push({ code, level, file: options.file, field, line, column, message })
-    else if (errors === ERRORS_MAX + 1) {
-      const note = `there are more than ${ERRORS_MAX} errors; mend these first`
-      findings.push({
-        code: 'limit',
-        level: findingLevels.limit,
-        file: options.file,
-        field,
-        line,
-        column,
-        message: note,
-      })
-    }
-  }
-  for (const fault of faults) add(fault.code, fault.field, fault.offset, fault.message)
-  if (data === undefined) return { findings: findings.sort(compareFindings), digest: null }
+  const list = new FindingList(options.file, positions)
+  for (const fault of faults) list.add(fault.code, fault.field, fault.offset, fault.message)
+  if (data === undefined) return { findings: list.sorted(), digest: null }
   const unreadable = new Set(faults.map(fault => fault.field))
   const report = (code: FindingCode, path: FieldPath, message: string) => {
+    const field = formatPath(path)
     // A value that could not be read is reported as that, not as a value of a wrong type too.
-    if (code === 'type' && unreadable.has(formatPath(path))) return
-    add(code, formatPath(path), positions.offsetOf(path), message)
+    if (code !== 'type' || !unreadable.has(field)) list.add(code, field, positions.offsetOf(path), message)
   }
   const blocks = parseBlocks(data, report)
   for (const rule of rules) rule(blocks, report)
   if (options.inventory !== undefined) lintInventory(options.inventory)(blocks, report)
   const digest = profileDigest(data)
-  const sound = hasErrors(findings) || !isComplete(blocks) ? undefined : blocks
-  const compiled = sound === undefined ? undefined : compileSound(sound, { yaml: text, digest }, options, report)
-  findings.sort(compareFindings)
-  return compiled === undefined || hasErrors(findings) ? { findings, digest } : { findings, digest, compiled }
+  if (list.hasErrors || !isComplete(blocks)) return { findings: list.sorted(), digest }
+  const compiled = compileSound(blocks, { yaml: text, digest }, options, report)
+  const findings = list.sorted()
+  if (list.hasErrors) return { findings, digest }
+  return { findings, digest, compiled, sound: { document: blocks, claims: claimsOf(blocks, positions) } }
+}
+
+function claimsOf({ select }: ProfileDocument, positions: Positions): ClaimPlaces {
+  const placeOf = (path: FieldPath) => positions.placeOf(positions.offsetOf(path))
+  return {
+    name: placeOf(['metadata', 'name']),
+    hosts: select.hosts.map((_, index) => placeOf(['select', 'hosts', index])),
+  }
 }
 
 /** Compiles and runs the profile's own examples. */

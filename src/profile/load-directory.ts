@@ -2,16 +2,18 @@
 import type { CompileOptions } from './compile.ts'
 import type { CompiledProfile } from './compiled-profile.ts'
 import { type FieldPath, type Finding, type FindingCode, findingLevels, formatPath, hasErrors } from './finding.ts'
-import { lintProfile } from './lint.ts'
+import { type ClaimPlaces, lintProfile, type TextPlace } from './lint.ts'
 import { createProfileSet, findConflicts, type ProfileConflict, type ProfileSet } from './profile-set.ts'
 import { causeOf, type FileContent, readProfileFiles } from './read-files.ts'
-import { readYaml } from './read-yaml.ts'
 
 /** A profile and the file it came from. */
 export interface LoadedProfile {
   /** Base name. */
   readonly file: string
   readonly compiled: CompiledProfile
+  readonly claims: ClaimPlaces
+  /** Warnings and infos. */
+  readonly findingsCount: number
 }
 
 export interface LoadedDirectory {
@@ -41,9 +43,10 @@ export async function loadDirectory(directory: string, compile: CompileOptions):
       findings.push(fileFinding(file, content.code, `the file cannot be read: ${content.cause}; mend or remove it`))
       continue
     }
-    const result = lintProfile(content.text, { file, compile })
+    const { compiled, sound, ...result } = lintProfile(content.text, { file, compile })
     findings.push(...result.findings)
-    if (result.compiled !== undefined) loaded.push({ file, compiled: result.compiled })
+    if (compiled === undefined || sound === undefined) continue
+    loaded.push({ file, compiled, claims: sound.claims, findingsCount: result.findings.length })
   }
   findings.push(...conflictFindings(loaded))
   if (hasErrors(findings)) return { findings, loaded }
@@ -54,17 +57,19 @@ export async function loadDirectory(directory: string, compile: CompileOptions):
 export function conflictFindings(loaded: readonly LoadedProfile[]): readonly Finding[] {
   return findConflicts(loaded.map(profile => profile.compiled)).map(conflict => {
     const later = loaded[conflict.later]
-    const path = pathOf(conflict, later?.compiled)
-    const { positions } = readYaml(later?.compiled.yaml ?? '')
-    const { line, column } = positions.placeOf(positions.offsetOf(path))
+    const { path, place } = claimOf(conflict, later)
     const message = `the ${conflict.kind} \`${conflict.value}\` belongs to ${loaded[conflict.earlier]?.file ?? 'another file'} already; change one of them`
-    return { ...fileFinding(later?.file ?? '', 'duplicate_field', message), field: formatPath(path), line, column }
+    return { ...fileFinding(later?.file ?? '', 'duplicate_field', message), field: formatPath(path), ...place }
   })
 }
 
-function pathOf(conflict: ProfileConflict, profile: CompiledProfile | undefined): FieldPath {
-  if (conflict.kind === 'name') return ['metadata', 'name']
-  return ['select', 'hosts', profile?.hosts.indexOf(conflict.value) ?? 0]
+function claimOf(
+  { kind, value }: ProfileConflict,
+  profile: LoadedProfile | undefined,
+): { readonly path: FieldPath; readonly place: TextPlace | undefined } {
+  if (kind === 'name') return { path: ['metadata', 'name'], place: profile?.claims.name }
+  const index = profile?.compiled.hosts.indexOf(value) ?? 0
+  return { path: ['select', 'hosts', index], place: profile?.claims.hosts[index] }
 }
 
 function fileFinding(file: string, code: FindingCode, message: string): Finding {

@@ -100,7 +100,7 @@ function reportIssue(block: BlockName, value: Data | undefined, issue: Issue, re
     return
   }
   if (issue.code === 'custom' && issue.params?.['limit'] !== undefined) {
-    report('limit', path, `${name} has too many members; keep ${issue.message}`)
+    report('limit', path, `${name} ${issue.message}`)
     return
   }
   if (issue.code === 'invalid_key') {

@@ -1,12 +1,14 @@
 // Reads the safe subset of YAML that profiles are written in: plain data, no tags, anchors, aliases or merge keys.
-// Guarantees: every fault is a finding with its position, nothing is thrown, and work is bounded by size and depth.
-// The position of every member is kept, so that later checks can point at what they mean.
+// Guarantees: every fault is a finding with its position, nothing is thrown, and work is bounded by size, tokens and depth,
+// each looked at before the library goes on. The position of every member is kept, so that later checks can point at what they mean.
 import {
   Composer,
   type CST,
+  type Document,
   isMap,
   isScalar,
   isSeq,
+  Lexer,
   LineCounter,
   type Node,
   type ParsedNode,
@@ -19,6 +21,12 @@ import { type FieldPath, type FindingCode, formatPath } from './finding.ts'
 export const PROFILE_OCTETS_MAX = 256 * 1024
 /** The deepest member of the schema lies 8 levels down; body templates get as much again. */
 export const PROFILE_DEPTH_MAX = 16
+/** Tokens of the YAML, blanks and line ends included: 2000 rules of three methods with their sources have some 110,000. */
+export const PROFILE_TOKENS_MAX = 150_000
+/** Characters of a member name: twice the longest one that means something, which are those of headers and scopes. */
+export const NAME_LENGTH_MAX = 256
+/** Faults that are kept of one text: whoever shows them stops at fewer. */
+const FAULTS_MAX = 2000
 
 /** Plain data as read: objects have only own members, none is called `__proto__`. */
 export type Data = string | number | boolean | null | readonly Data[] | { readonly [name: string]: Data }
@@ -54,9 +62,15 @@ export function readYaml(text: string): ReadResult {
   return { data, positions: reader, faults: reader.faults }
 }
 
+/** Where a member begins, and where those in it do. */
+interface Place {
+  readonly offset: number
+  members?: Map<string | number, Place>
+}
+
 class Reader implements Positions {
   readonly faults: ReadFault[] = []
-  private readonly offsets = new Map<string, number>()
+  private readonly root: Place = { offset: 0 }
   private readonly lines: LineCounter
 
   constructor(lines: LineCounter) {
@@ -64,11 +78,13 @@ class Reader implements Positions {
   }
 
   offsetOf(path: FieldPath): number {
-    for (let length = path.length; length > 0; length--) {
-      const offset = this.offsets.get(keyOf(path.slice(0, length)))
-      if (offset !== undefined) return offset
+    let place = this.root
+    for (const part of path) {
+      const next = place.members?.get(part)
+      if (next === undefined) break
+      place = next
     }
-    return 0
+    return place.offset
   }
 
   placeOf(offset: number): { line: number; column: number } {
@@ -82,30 +98,37 @@ class Reader implements Positions {
       this.fault('limit', [], 0, `the file has ${octets} octets; shorten it to at most ${PROFILE_OCTETS_MAX}`)
       return undefined
     }
-    const tokens = [...new Parser(this.lines.addNewLine).parse(text)]
-    const tooDeep = firstTooDeep(tokens)
-    if (tooDeep !== undefined) {
-      this.fault(
-        'limit',
-        [],
-        tooDeep,
-        `members are nested more than ${PROFILE_DEPTH_MAX} levels deep; flatten this part`,
-      )
-      return undefined
+    const tokens = this.parse(text)
+    return tokens === undefined ? undefined : this.compose(tokens, text.length)
+  }
+
+  /** Undefined when the text goes beyond a bound, which is reported: what lies behind that is not even looked at. */
+  private parse(text: string): readonly CST.Token[] | undefined {
+    const tokens: CST.Token[] = []
+    const parser = new Parser(this.lines.addNewLine)
+    this.lines.addNewLine(0)
+    let count = 0
+    for (const lexeme of new Lexer().lex(text)) {
+      if (++count > PROFILE_TOKENS_MAX) {
+        const message = `there are more than ${PROFILE_TOKENS_MAX} pieces of YAML before this place; split or shorten the file`
+        this.fault('limit', [], parser.offset, message)
+        return undefined
+      }
+      for (const token of parser.next(lexeme)) tokens.push(token)
+      // Below the top there is the document, then nothing but collections.
+      const top = parser.stack.at(-1)
+      if (parser.stack.length - 1 > PROFILE_DEPTH_MAX && top !== undefined && 'items' in top) {
+        const message = `members are nested more than ${PROFILE_DEPTH_MAX} levels deep; flatten this part`
+        this.fault('limit', [], top.offset, message)
+        return undefined
+      }
     }
-    return this.compose(tokens, text.length)
+    for (const token of parser.end()) tokens.push(token)
+    return tokens
   }
 
   private compose(tokens: readonly CST.Token[], end: number): { readonly [name: string]: Data } | undefined {
-    // Repeated names are found below: the library compares every pair of names, which a hostile file makes quadratic.
-    const composer = new Composer({
-      schema: 'core',
-      merge: false,
-      stringKeys: true,
-      uniqueKeys: false,
-      prettyErrors: false,
-    })
-    const [document, second] = [...composer.compose(tokens, true, end)]
+    const [document, second] = composeAll(tokens, end)
     if (document === undefined) return undefined
     this.reportParseErrors([...document.errors, ...document.warnings])
     const { yaml, tags } = document.directives
@@ -116,7 +139,7 @@ class Reader implements Positions {
     if (second !== undefined) {
       this.fault('syntax', [], second.range[0], 'a profile is one YAML document; remove this second one')
     }
-    const data = this.convert(document.contents, [])
+    const data = this.convert(document.contents, [], this.root)
     if (data === null || typeof data !== 'object' || Array.isArray(data)) {
       if (this.faults.length === 0) {
         this.fault('syntax', [], 0, 'a profile is a mapping of members; begin with `apiVersion: gatewarden/v1`')
@@ -137,7 +160,7 @@ class Reader implements Positions {
     }
   }
 
-  private convert(node: ParsedNode | Node | null, path: FieldPath): Data {
+  private convert(node: ParsedNode | Node | null, path: FieldPath, place: Place): Data {
     if (node === null) return null
     const offset = node.range?.[0] ?? 0
     if ('anchor' in node && node.anchor !== undefined) {
@@ -151,12 +174,10 @@ class Reader implements Positions {
     if (node.tag !== undefined) {
       this.fault('syntax', path, offset, 'YAML tags are not used in profiles; remove the `!` and write the plain value')
     }
-    if (isMap(node)) return this.convertMap(node.items as readonly MapItem[], path)
+    if (isMap(node)) return this.convertMap(node.items as readonly MapItem[], path, place)
     if (isSeq(node)) {
       return (node.items as readonly Node[]).map((item, index) => {
-        const itemPath = [...path, index]
-        this.offsets.set(keyOf(itemPath), item.range?.[0] ?? offset)
-        return this.convert(item, itemPath)
+        return this.convert(item, [...path, index], memberOf(place, index, item.range?.[0] ?? offset))
       })
     }
     if (isScalar(node)) return this.convertScalar(node.value, path, offset)
@@ -171,13 +192,18 @@ class Reader implements Positions {
     return null
   }
 
-  private convertMap(items: readonly MapItem[], path: FieldPath): Data {
+  private convertMap(items: readonly MapItem[], path: FieldPath, place: Place): Data {
     const members: Record<string, Data> = {}
     for (const { key, value } of items) {
       // A name that is not plain text was reported by the composer.
       if (!isScalar(key) || typeof key.value !== 'string') continue
       const name = key.value
       const offset = key.range?.[0] ?? 0
+      if (name.length > NAME_LENGTH_MAX) {
+        const message = `a member name has ${name.length} characters; shorten it to at most ${NAME_LENGTH_MAX}`
+        this.fault('limit', path, offset, message)
+        continue
+      }
       const memberPath = [...path, name]
       if (key.tag !== undefined || key.anchor !== undefined) {
         this.fault('syntax', memberPath, offset, 'a member name carries no tag and no anchor; write the plain name')
@@ -194,15 +220,14 @@ class Reader implements Positions {
           `\`${name}\` is written twice in one mapping; remove one of them`,
         )
       } else {
-        this.offsets.set(keyOf(memberPath), offset)
-        members[name] = this.convert(value, memberPath)
+        members[name] = this.convert(value, memberPath, memberOf(place, name, offset))
       }
     }
     return members
   }
 
   private fault(code: FindingCode, path: FieldPath, offset: number, message: string): void {
-    this.faults.push({ code, field: formatPath(path), offset, message })
+    if (this.faults.length < FAULTS_MAX) this.faults.push({ code, field: formatPath(path), offset, message })
   }
 }
 
@@ -211,31 +236,34 @@ interface MapItem {
   readonly value: Node | null
 }
 
-function keyOf(path: FieldPath): string {
-  return JSON.stringify(path)
+function memberOf(place: Place, name: string | number, offset: number): Place {
+  const member: Place = { offset }
+  place.members ??= new Map()
+  place.members.set(name, member)
+  return member
+}
+
+/** Never throws: faults are in the documents. */
+function composeAll(tokens: readonly CST.Token[], end: number): readonly Document.Parsed[] {
+  // Repeated names are found by the reader: the library compares every pair of names, which a hostile file makes quadratic.
+  const composer = new Composer({
+    schema: 'core',
+    merge: false,
+    stringKeys: true,
+    uniqueKeys: false,
+    prettyErrors: false,
+  })
+  // Each fault is an Error to the library; nine tenths of the time of a text full of them went into stack traces nobody reads.
+  const { stackTraceLimit } = Error
+  Error.stackTraceLimit = 0
+  try {
+    return [...composer.compose(tokens, true, end)]
+  } finally {
+    Error.stackTraceLimit = stackTraceLimit
+  }
 }
 
 /** The library's message without its final stop, so that a mend can follow. */
 function sentence(message: string): string {
   return message.split('\n')[0]?.replace(/[.:]$/, '') ?? 'unknown fault'
-}
-
-/** Offset of the first collection nested too deep. Walks with its own stack: recursion is what the limit protects. */
-function firstTooDeep(tokens: readonly CST.Token[]): number | undefined {
-  const pending: { readonly token: CST.Token; readonly depth: number }[] = tokens.map(token => ({ token, depth: 0 }))
-  for (let next = pending.pop(); next !== undefined; next = pending.pop()) {
-    const { token, depth } = next
-    if (token.type === 'document') {
-      if (token.value !== undefined) pending.push({ token: token.value, depth })
-      continue
-    }
-    if (token.type !== 'block-map' && token.type !== 'block-seq' && token.type !== 'flow-collection') continue
-    if (depth >= PROFILE_DEPTH_MAX) return token.offset
-    for (const item of token.items) {
-      for (const child of [item.key, item.value]) {
-        if (child !== undefined && child !== null) pending.push({ token: child, depth: depth + 1 })
-      }
-    }
-  }
-  return undefined
 }

@@ -8,6 +8,8 @@ import { DURATION_PATTERN, parseDurationMs } from './duration.ts'
 
 /** Rules of one profile: far above any product we know, low enough that linting stays below a second. */
 export const RULES_MAX = 2000
+/** Methods of all rules together, four each: what a profile costs is counted in these. */
+export const ROUTES_MAX = 8000
 /** Characters of a path template. */
 export const PATH_LENGTH_MAX = 1024
 /** Environments of one profile; each costs a prefix comparison per check. */
@@ -37,6 +39,8 @@ export const EXAMPLES_MAX = 500
 export const SECRET_LENGTH_MAX = 4096
 /** Characters of a text shown to clients before placeholders are filled. */
 const TEXT_LENGTH_MAX = 1024
+/** Characters of a JSON template, written without blanks: sixteen times what a denial's body may have when it is filled. */
+export const TEMPLATE_LENGTH_MAX = 16_384
 
 /** `%` and letters aside, what RFC 9110 allows in a field name; lower case, as HTTP/2 sends it. */
 export const HEADER_NAME = /^[a-z0-9!#$%&'*+.^_`|~-]{1,128}$/
@@ -58,7 +62,7 @@ const duration = (describe: string) =>
 /** A mapping with a bound on its members, which is reported as `limit`. */
 const mapping = <K extends z.ZodType<string, string>, V extends z.ZodType>(name: K, value: V, max: number) =>
   z.record(name, value).refine(members => Object.keys(members).length <= max, {
-    error: `at most ${max} members`,
+    error: `has too many members; keep at most ${max}`,
     params: { limit: max },
   })
 
@@ -71,7 +75,11 @@ const source = text('Where an evidence document states it: <id>:<line>[-<line>][
 /** A JSON template: strings may hold {placeholders}, `{$: name}` inserts a typed value. */
 const jsonTemplate = z
   .json()
-  .meta({ description: 'JSON template: {$: name} inserts a typed value, "{name}" text; {{ }} escape.' })
+  .refine(template => JSON.stringify(template).length <= TEMPLATE_LENGTH_MAX, {
+    error: `is too long; shorten it to at most ${TEMPLATE_LENGTH_MAX} characters`,
+    params: { limit: TEMPLATE_LENGTH_MAX },
+  })
+  .meta({ id: 'template', description: 'JSON template: {$: name} inserts a typed value, "{name}" text; {{ }} escape.' })
 const method = z.string().min(1).max(32)
 
 const metadata = z.strictObject({

@@ -15,6 +15,7 @@ import { RpcError } from '../../src/rpc/errors.ts'
 import { createAdminStore } from '../../src/store/admin-store.ts'
 import { adminConnectionsMax, adminSession, createPool } from '../../src/store/pool.ts'
 import { createUsageReads, usageConnectionsMax, usageSession } from '../../src/store/usage-queries.ts'
+import { judgeHere } from '../profile/documents.ts'
 import { useTestDatabase } from '../support/test-database.ts'
 
 /** The shipped profiles. */
@@ -59,6 +60,7 @@ export async function openWorld(database: Parameters<typeof createPool>[0]) {
     profiles: {
       list: () => profiles.profiles.map(profile => ({ profile, findingsCount: 0, loadedUnixMs: 1_780_000_000_000 })),
     },
+    judgeProfile: judgeHere,
   }
   const passMs = (ms: number): void => {
     nowMs += ms

@@ -4,6 +4,7 @@ import { createNames, type Names } from '../../src/core/names.ts'
 import type { CompiledProfile } from '../../src/profile/compiled-profile.ts'
 import { formatFinding } from '../../src/profile/finding.ts'
 import { lintProfile } from '../../src/profile/lint.ts'
+import { type JudgeText, judge, verdictOf } from '../../src/profile/lint-job.ts'
 
 export const products = ['bitbybit', 'billoget', 'bitgpt'] as const
 export type Product = (typeof products)[number]
@@ -32,6 +33,9 @@ export function compileText(text: string, deployment: Deployment = {}): Compiled
   if (compiled === undefined) throw new Error(findings.map(formatFinding).join('\n'))
   return compiled
 }
+
+/** Judges without a thread, by the same steps. */
+export const judgeHere: JudgeText = async job => ({ kind: 'judged', verdict: verdictOf(judge(job)) })
 
 /** The complete profile of no product, with every member of the schema. */
 export function exampleText(): string {

@@ -1,7 +1,8 @@
 // The linter: every bad file is named by its code, its member and its place; the good ones pass; nothing is thrown.
 import { describe, expect, it } from 'vitest'
 import { type Finding, type FindingCode, findingLevels, formatFinding } from '../../src/profile/finding.ts'
-import { ERRORS_MAX, lintProfile } from '../../src/profile/lint.ts'
+import { ERRORS_MAX } from '../../src/profile/finding-list.ts'
+import { lintProfile } from '../../src/profile/lint.ts'
 import { badProfiles } from './bad-profiles.ts'
 import { exampleText, products, profileText } from './documents.ts'
 

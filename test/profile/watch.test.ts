@@ -20,7 +20,7 @@ import { directoryHint } from '../../src/profile/directory-hint.ts'
 import { loadDirectory } from '../../src/profile/load-directory.ts'
 import type { ProfileSet } from '../../src/profile/profile-set.ts'
 import { type ProfileStatus, type ProfileWatch, type WatchOptions, watchProfiles } from '../../src/profile/watch.ts'
-import { exampleText, products, profileText } from './documents.ts'
+import { exampleText, judgeHere, products, profileText } from './documents.ts'
 
 const full = profileText('bitbybit')
 const file = 'bitbybit.yaml'
@@ -80,6 +80,7 @@ async function start(extra: Partial<WatchOptions> = {}): Promise<ProfileWatch> {
     onSwap: swapped => swaps.push(swapped),
     onStatus: status => told.push(status),
     timers: manualTimers(),
+    judge: judgeHere,
     ...extra,
   })
   watch = started
