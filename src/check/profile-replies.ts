@@ -86,18 +86,20 @@ export function compileReplies(profile: CompiledProfile, mode: string): ProfileR
   const credentials = [...new Set(policy.sources.map(source => source.header))]
   const scopeHeader = (value: string) =>
     upstream.scope === null ? new Uint8Array(0) : encodeHeader(TAG_2, upstream.scope, value)
+  const paths = rules.map(rule => rule.path)
+  const scopes = rules.map(rule => rule.requiredScope)
   const stripped = profile.forwardCredential === 'strip' ? credentials : []
   return {
     denials: compileDenials(profile),
     support: supportIdForm(profile.management.ids.support),
     metadata: Buffer.concat([encodeEntry('profile', profile.name), encodeEntry('client_ip_mode', mode)]),
     allowMetadata: encodeEntry('decision', 'allow'),
-    routeMetadata: rules.map(rule => encodeEntry('route', rule.path)),
-    scopeMetadata: rules.map(rule => encodeEntry('required_scope', rule.requiredScope)),
+    routeMetadata: encodeEach(paths, path => encodeEntry('route', path)),
+    scopeMetadata: encodeEach(scopes, scope => encodeEntry('required_scope', scope)),
     organizationHeader: encodeName(upstream.organization),
     apiKeyHeader: encodeName(upstream.apiKey),
     environmentHeader: encodeName(upstream.environment),
-    scopeHeaders: rules.map(rule => scopeHeader(rule.requiredScope)),
+    scopeHeaders: encodeEach(scopes, scopeHeader),
     emptyScopeHeader: scopeHeader(''),
     // A name that is set is never removed as well: Envoy removes after it sets.
     removals: encodeRemovals(
@@ -115,6 +117,15 @@ export function compileReplies(profile: CompiledProfile, mode: string): ProfileR
     scopeJoins: rules.map(joinOf),
   }
 }
+
+/** Many rules share a path or a scope: each text is encoded once. */
+function encodeEach(texts: readonly string[], encode: (text: string) => Uint8Array): readonly Uint8Array[] {
+  const encoded = new Map(texts.map(text => [text, noOctets]))
+  for (const text of encoded.keys()) encoded.set(text, encode(text))
+  return texts.map(text => encoded.get(text) ?? noOctets)
+}
+
+const noOctets: Uint8Array = new Uint8Array(0)
 
 function encodeName(name: string | null): Uint8Array | null {
   if (name === null) return null

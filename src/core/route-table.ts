@@ -1,7 +1,7 @@
 // Route rules compiled to tries over path segments, looked up on raw request octets.
 // Contract: precedence is literal > parameter > subtree, segment by segment; host-bound rules beat unbound ones; nothing is decoded.
 import type { LimitSpec } from './limit-spec.ts'
-import { compileRouteTrie, type RouteTrie, trieFind } from './route-trie.ts'
+import { compileRouteTrie, type RouteTrie, type TrieRule, trieFind } from './route-trie.ts'
 
 /** What a matched rule asks of the caller. */
 export type RouteAccess = 'public' | 'authenticated' | 'scopes'
@@ -67,24 +67,23 @@ const anyMethod = -1
 
 /** Compiles rules. Conflicts were refused by the profile linter before; @throws Error when two rules decide the same request. */
 export function compileRouteTable(rules: readonly RouteRule[], options: RouteOptions): RouteTable {
-  const methods = [...new Set(rules.map(rule => rule.method))]
-  const trieOf = (host: string | null): RouteTrie =>
-    compileRouteTrie(
-      rules
-        .filter(rule => rule.host === host)
-        .map(rule => ({
-          segments: segmentsOf(rule.path, options.ignoreTrailingSlash),
-          method: methods.indexOf(rule.method),
-          rule: rule.index,
-        })),
-    )
-  const hosts = [...new Set(rules.flatMap(rule => (rule.host === null ? [] : [rule.host])))]
+  const methods = new Map<string, number>()
+  const byHost = new Map<string | null, TrieRule[]>()
+  for (const { method, host, path, index } of rules) {
+    const number = methods.get(method) ?? methods.size
+    methods.set(method, number)
+    const own = byHost.get(host) ?? []
+    own.push({ segments: segmentsOf(path, options.ignoreTrailingSlash), method: number, rule: index })
+    byHost.set(host, own)
+  }
+  const hosts = [...byHost.keys()].filter(host => host !== null)
+  const trieOf = (host: string | null): RouteTrie => compileRouteTrie(byHost.get(host) ?? [])
   return Object.freeze<CompiledRouteTable>({
     rules,
     options,
     basePath: new TextEncoder().encode(options.basePath),
-    methods,
-    headMethod: options.headAsGet ? methods.indexOf('GET') : -1,
+    methods: [...methods.keys()],
+    headMethod: options.headAsGet ? (methods.get('GET') ?? -1) : -1,
     hosts: hosts.map(host => ({ host, trie: trieOf(host) })),
     unbound: trieOf(null),
   })

@@ -1,6 +1,7 @@
 // Reads the operations of an API from an OpenAPI document (YAML or JSON) or from lines of `METHOD path`.
 // The text is an operator's own file; still, nothing in it is thrown or followed: no references, no aliases.
 import { parseDocument } from 'yaml'
+import { withoutStackTraces } from './without-stack-traces.ts'
 
 /** Octets of an inventory: the largest published OpenAPI documents stay below. */
 export const INVENTORY_OCTETS_MAX = 16 * 1024 * 1024
@@ -62,7 +63,8 @@ function readOpenApi(text: string): Inventory {
 
 function parseSafely(text: string): unknown {
   try {
-    const document = parseDocument(text, { schema: 'core', merge: false, stringKeys: true, uniqueKeys: false })
+    const options = { schema: 'core', merge: false, stringKeys: true, uniqueKeys: false, prettyErrors: false } as const
+    const document = withoutStackTraces(() => parseDocument(text, options))
     return document.errors.length > 0 ? undefined : document.toJS({ maxAliasCount: 0 })
   } catch {
     // Aliases and nesting beyond the parser's stack end here; the caller reports the missing `paths`.

@@ -2,7 +2,7 @@
 import { checksumLength } from '../core/checksum.ts'
 import { lintRule } from './lint-rule.ts'
 import { parseRoutePath } from './route-path.ts'
-import { ROUTES_MAX, SCOPES_MAX } from './schema.ts'
+import { HOSTS_MAX, ROUTES_MAX, SCOPES_MAX } from './schema.ts'
 import { scopeNames } from './vocabulary.ts'
 
 /** Segments of a path template: the depth of the route trie. */
@@ -22,6 +22,11 @@ export const lintLimits = [
     const count = routes.rules.reduce((sum, rule) => sum + Object.keys(rule.methods).length, 0)
     if (count > ROUTES_MAX) {
       const message = `the rules have ${count} methods together; keep at most ${ROUTES_MAX}`
+      report('limit', ['routes', 'rules'], message)
+    }
+    const hosts = new Set(routes.rules.map(rule => rule.host)).size
+    if (hosts > HOSTS_MAX + 1) {
+      const message = `the rules are bound to more than ${HOSTS_MAX} hosts; bind them to fewer`
       report('limit', ['routes', 'rules'], message)
     }
     for (const [index, rule] of routes.rules.entries()) {

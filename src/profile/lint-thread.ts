@@ -79,12 +79,15 @@ class Thread {
     if (this.running !== undefined) return
     this.running = this.waiting.shift()
     if (this.running === undefined) {
+      // A thread without a job keeps no process alive.
+      this.worker?.unref()
       this.after(this.options.idleMsMax ?? IDLE_MS_MAX, closed)
       return
     }
     const timeMsMax = this.options.timeMsMax ?? JUDGE_MS_MAX
     try {
       this.worker ??= this.start()
+      this.worker.ref()
       this.worker.postMessage(this.running.job)
       this.after(timeMsMax, unfinished('costly', `it took longer than ${timeMsMax} ms`))
     } catch (error) {
@@ -96,7 +99,6 @@ class Thread {
     const { script, heapMibMax = JUDGE_HEAP_MIB_MAX } = this.options
     // Neither settings nor secrets of the process are for this thread.
     const worker = new Worker(script, { env: {}, resourceLimits: { maxOldGenerationSizeMb: heapMibMax } })
-    worker.unref()
     worker.on('message', (wire: WireVerdict) => {
       if (worker === this.worker) this.settle({ kind: 'judged', verdict: verdictOf(wire) })
     })

@@ -16,6 +16,7 @@ import {
   type YAMLError,
 } from 'yaml'
 import { type FieldPath, type FindingCode, formatPath } from './finding.ts'
+import { withoutStackTraces } from './without-stack-traces.ts'
 
 /** A profile is a hand-written text of some 10 KiB; more is a mistake or an attack. Octets of UTF-8. */
 export const PROFILE_OCTETS_MAX = 256 * 1024
@@ -253,14 +254,7 @@ function composeAll(tokens: readonly CST.Token[], end: number): readonly Documen
     uniqueKeys: false,
     prettyErrors: false,
   })
-  // Each fault is an Error to the library; nine tenths of the time of a text full of them went into stack traces nobody reads.
-  const { stackTraceLimit } = Error
-  Error.stackTraceLimit = 0
-  try {
-    return [...composer.compose(tokens, true, end)]
-  } finally {
-    Error.stackTraceLimit = stackTraceLimit
-  }
+  return withoutStackTraces(() => [...composer.compose(tokens, true, end)])
 }
 
 /** The library's message without its final stop, so that a mend can follow. */

@@ -218,6 +218,7 @@ class Watch implements ProfileWatch {
       state.error = `${file}: it could not be judged: ${outcome.cause}; shorten or simplify it, the last good profile stays in service (it is judged again in a minute)`
       return
     }
+    await nextTurn()
     const candidate = this.compile(file, text, outcome.verdict, state.served?.compiled.name)
     if (typeof candidate === 'string') state.error = candidate
     else state.candidate = candidate
