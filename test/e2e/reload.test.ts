@@ -17,6 +17,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { goldenHosts, goldenKey } from '../core/cases.ts'
 import { compileText } from '../profile/documents.ts'
+import { hostileTexts } from '../profile/hostile-texts.ts'
 import { repositoryFile } from '../support/repository-file.ts'
 import { useTestDatabase } from '../support/test-database.ts'
 import { until } from '../support/until.ts'
@@ -219,6 +220,38 @@ it(
       await until(`${what} is mended`, async () => (await failed()) === 0, governsWithinMs)
     }
     expect(load.answers.get('route_unmapped')).toBe(allowedBefore)
+    expectNothingElse()
+  },
+  suiteLimitMs,
+)
+
+/** A Check meanwhile waits for its turn behind others, on a machine that judges a text beside it; it takes some milliseconds. */
+const stallMs = 1500
+
+it(
+  'a text made to keep its reader busy is refused with its place, and no Check waits for that',
+  async () => {
+    let longest = 0
+    for (const name of ['commas in brackets', 'an open quote a line', 'a star a line', 'aliases of aliases']) {
+      writeFileSync(file, hostileTexts[name] ?? '')
+      await until(
+        `${name} is refused`,
+        async () => {
+          const began = performance.now()
+          expect(await check.outcome(messages)).toBe('allow')
+          longest = Math.max(longest, performance.now() - began)
+          return (await failed()) === 1
+        },
+        governsWithinMs,
+      )
+      await until(`${name} is told`, async () => {
+        const line = check.running.output().trim().split('\n').at(-1) ?? ''
+        return /"findings":"bitbybit\.yaml:\d+:\d+: error .*"profile refused/.test(line)
+      })
+      writeFileSync(file, whole)
+      await until(`${name} is mended`, async () => (await failed()) === 0, governsWithinMs)
+    }
+    expect(longest).toBeLessThan(stallMs)
     expectNothingElse()
   },
   suiteLimitMs,

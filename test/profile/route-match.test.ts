@@ -3,7 +3,7 @@ import fc from 'fast-check'
 import { expect, it } from 'vitest'
 import { compileRouteTable, matchRoute, type RouteRule, UNMAPPED } from '../../src/core/route-table.ts'
 import { lintProfile } from '../../src/profile/lint.ts'
-import { matchesPath } from '../../src/profile/route-match.ts'
+import { matchesPath, RouteIndex } from '../../src/profile/route-match.ts'
 import { parseRoutePath } from '../../src/profile/route-path.ts'
 import { exampleText } from './documents.ts'
 
@@ -92,6 +92,24 @@ it('a template matches here exactly when a table of it alone does', () => {
       for (const path of [...paths, '/', '/a/', '/a/b/', '/b/a/b/']) {
         const found = winner(table, path, '') !== UNMAPPED
         expect(matchesPath(parseRoutePath(text), path.split('/').slice(1)), `${text} ${path}`).toBe(found)
+      }
+    }),
+    { numRuns: 60 },
+  )
+})
+
+it('an index gives the templates that match one by one, and asks of no other', () => {
+  fc.assert(
+    fc.property(fc.array(template, { maxLength: 12 }), texts => {
+      const index = new RouteIndex<string>()
+      for (const text of texts) index.add(parseRoutePath(text), text)
+      for (const path of [...paths, '/', '/a/', '/a/b/', '/b/a/b/']) {
+        const segments = path.split('/').slice(1)
+        const asked: string[] = []
+        expect(index.some(segments, text => asked.push(text) < 0)).toBe(false)
+        const matching = texts.filter(text => matchesPath(parseRoutePath(text), segments))
+        expect(asked.sort(), path).toEqual(matching.sort())
+        expect(index.some(segments, () => true)).toBe(matching.length > 0)
       }
     }),
     { numRuns: 60 },

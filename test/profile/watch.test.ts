@@ -14,13 +14,25 @@ import {
 } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { pathToFileURL } from 'node:url'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { createNames } from '../../src/core/names.ts'
 import { directoryHint } from '../../src/profile/directory-hint.ts'
+import { lintProfile } from '../../src/profile/lint.ts'
+import type { JudgeText, LintOutcome } from '../../src/profile/lint-job.ts'
+import { createLintThread, type LintThread } from '../../src/profile/lint-thread.ts'
 import { loadDirectory } from '../../src/profile/load-directory.ts'
 import type { ProfileSet } from '../../src/profile/profile-set.ts'
-import { type ProfileStatus, type ProfileWatch, type WatchOptions, watchProfiles } from '../../src/profile/watch.ts'
+import {
+  FINDINGS_TOLD_MAX,
+  type ProfileStatus,
+  type ProfileWatch,
+  type WatchOptions,
+  watchProfiles,
+} from '../../src/profile/watch.ts'
+import { repositoryFile } from '../support/repository-file.ts'
 import { exampleText, judgeHere, products, profileText } from './documents.ts'
+import { hostileTexts, largestProfile } from './hostile-texts.ts'
 
 const full = profileText('bitbybit')
 const file = 'bitbybit.yaml'
@@ -293,6 +305,156 @@ describe('a bad change leaves the last good profile in service', () => {
     await watched.refresh()
     expect(watched.current().byHost('api.billoget.com')?.name).toBe('bitbybit')
     expect(watched.status().every(({ failed }) => !failed)).toBe(true)
+  })
+})
+
+describe('what is told of a file', () => {
+  it('a new one is told once it is judged, once, with the name and version in force', async () => {
+    const watched = await startWithThree()
+    writeFileSync(join(directory, 'example.yaml'), exampleText())
+    await watched.refresh()
+    expect(told).toEqual([
+      {
+        file: 'example.yaml',
+        name: 'example',
+        version: 3,
+        digest: watched.current().byName('example')?.digest,
+        findingsCount: expect.any(Number),
+        failed: false,
+        lastError: null,
+      },
+    ])
+  })
+
+  it('the count of its warnings and infos is that of what is served', async () => {
+    const watched = await startWithThree()
+    const served = statusOf(watched)?.findingsCount
+    expect(served).toBe(lintProfile(full, { file }).findings.length)
+    writeFileSync(join(directory, file), version(2).replace('documented: partial, source', 'documented: false, source'))
+    await watched.refresh()
+    expect(statusOf(watched)).toMatchObject({ version: 2, findingsCount: (served ?? 0) + 1 })
+    writeFileSync(join(directory, file), 'kind: Profile')
+    await watched.refresh()
+    expect(statusOf(watched)).toMatchObject({ failed: true, findingsCount: (served ?? 0) + 1 })
+  })
+
+  it('a thousand errors are told in a few lines that say how many there are', async () => {
+    const watched = await startWithThree()
+    writeFileSync(join(directory, file), `${full}${Array.from({ length: 900 }, (_, i) => `x${i}: 1\n`).join('')}`)
+    await watched.refresh()
+    const lines = statusOf(watched)?.lastError?.split('\n') ?? []
+    expect(lines.length).toBe(FINDINGS_TOLD_MAX + 1)
+    expect(lines[0]).toMatch(/^bitbybit\.yaml:\d+:1: error unknown_field x0: /)
+    expect(lines.at(-1)).toBe(`and ${900 - FINDINGS_TOLD_MAX} more; \`gatewarden profile lint\` shows all`)
+  })
+
+  it('an earlier refusal stands while a new content is being judged, and the look waits for the verdict', async () => {
+    let release: () => void = () => undefined
+    const gate = new Promise<void>(resolve => {
+      release = resolve
+    })
+    let gated = false
+    let asked = false
+    const judge: JudgeText = async job => {
+      asked = gated
+      if (gated) await gate
+      return await judgeHere(job)
+    }
+    writeFileSync(join(directory, file), version(1))
+    const watched = await start({ judge })
+    writeFileSync(join(directory, file), 'kind: Profile')
+    await watched.refresh()
+    const refused = statusOf(watched)
+    expect(refused?.failed).toBe(true)
+    gated = true
+    writeFileSync(join(directory, file), version(2))
+    const looking = watched.refresh()
+    await expect.poll(() => asked).toBe(true)
+    expect(statusOf(watched)).toEqual(refused)
+    release()
+    await looking
+    expect(statusOf(watched)).toMatchObject({ version: 2, failed: false })
+  })
+})
+
+describe('a content that cannot be judged', () => {
+  const costly: LintOutcome = { kind: 'unfinished', reason: 'costly', cause: 'it took longer than 10000 ms' }
+
+  it('leaves the last good profile, is told with file, cause and mend, and is judged again after a minute of looks', async () => {
+    let judged = 0
+    let isCostly = true
+    const judge: JudgeText = async job => {
+      judged++
+      return isCostly ? costly : await judgeHere(job)
+    }
+    writeFileSync(join(directory, file), version(1))
+    const watched = await start({ judge })
+    const served = watched.current()
+    writeFileSync(join(directory, file), version(2))
+    await watched.refresh()
+    expect(watched.current()).toBe(served)
+    expect(statusOf(watched)).toMatchObject({ version: 1, failed: true })
+    expect(statusOf(watched)?.lastError).toMatch(/^bitbybit\.yaml: .*longer than 10000 ms; shorten or simplify it/)
+    isCostly = false
+    for (let look = 1; look < 120; look++) await watched.refresh()
+    expect(judged).toBe(1)
+    await watched.refresh()
+    expect(judged).toBe(2)
+    expect(statusOf(watched)).toMatchObject({ version: 2, failed: false, lastError: null })
+    for (let look = 0; look < 130; look++) await watched.refresh()
+    expect(judged).toBe(2)
+  })
+
+  it('and one that is sound elsewhere but not here is refused, not thrown', async () => {
+    writeFileSync(join(directory, file), version(1))
+    const judge: JudgeText = async job => {
+      const outcome = await judgeHere(job)
+      if (outcome.kind !== 'judged' || outcome.verdict.sound === null) return outcome
+      const { sound } = outcome.verdict
+      const errors = { ...sound.document.errors, renderings: {} }
+      return {
+        kind: 'judged',
+        verdict: { ...outcome.verdict, sound: { ...sound, document: { ...sound.document, errors } } },
+      }
+    }
+    const watched = await start({ judge })
+    writeFileSync(join(directory, file), version(2))
+    await watched.refresh()
+    expect(statusOf(watched)).toMatchObject({ version: 1, failed: true })
+    expect(statusOf(watched)?.lastError).toContain('cannot be compiled')
+  })
+})
+
+describe('with the thread of the built program', () => {
+  let thread: LintThread
+  beforeEach(() => {
+    thread = createLintThread({ script: pathToFileURL(repositoryFile('dist/src/profile/lint-worker.js')) })
+  })
+  afterEach(() => thread.close())
+
+  it('no hostile text replaces a good profile, and the event loop turns while it is judged', async () => {
+    writeFileSync(join(directory, file), version(1))
+    const watched = await start({ judge: thread.judge })
+    const served = watched.current()
+    for (const name of ['commas in brackets', 'an open quote and commas', 'aliases of aliases', 'open brackets']) {
+      writeFileSync(join(directory, file), hostileTexts[name] ?? '')
+      let turns = 0
+      const turning = setInterval(() => turns++, 1)
+      await watched.refresh().finally(() => clearInterval(turning))
+      expect(turns, name).toBeGreaterThan(3)
+      expect(statusOf(watched), name).toMatchObject({ version: 1, failed: true })
+      expect(statusOf(watched)?.lastError, name).toMatch(/^bitbybit\.yaml:\d+:\d+: error /)
+    }
+    expect(watched.current()).toBe(served)
+  })
+
+  it('the largest profile is served', async () => {
+    writeFileSync(join(directory, file), version(1))
+    const watched = await start({ judge: thread.judge })
+    writeFileSync(join(directory, 'example.yaml'), largestProfile())
+    await watched.refresh()
+    expect(watched.current().byName('example')?.policy.routes.rules.length).toBe(5000)
+    expect(hasMessages(watched.current())).toBe(false)
   })
 })
 
