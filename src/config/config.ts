@@ -56,6 +56,8 @@ export interface Config {
     /** Null: all. */
     readonly profiles: readonly string[] | null
     readonly ownFailure: OwnFailure
+    /** Of cleartext listeners. */
+    readonly transport: 'grpc-js' | 'h2'
     /** Processes that answer; more than 1: endpoints are numbered (worker-endpoints.ts). */
     readonly workers: number
   }

@@ -153,10 +153,10 @@ export const settings = {
   }),
   'check.transport': setting({
     form: 'text',
-    schema: z.literal('grpc-js'),
-    accepts: 'grpc-js (h2 comes with a later version)',
+    schema: z.enum(['grpc-js', 'h2']),
+    accepts: 'grpc-js or h2',
     fallback: '`grpc-js`',
-    meaning: 'how the bytes of a check arrive',
+    meaning: 'how the bytes of a check arrive; TLS listeners use grpc-js whatever it says',
   }),
   'check.workers': setting({
     form: 'number',

@@ -4,14 +4,18 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { unaryHealth } from '../../src/bin/unary-health.ts'
 import { createHealth } from '../../src/rpc/health.ts'
 import { startGrpcJsServer } from '../../src/transport/grpc-js-server.ts'
+import { startH2Server } from '../../src/transport/h2/server.ts'
 import type { UnaryServer } from '../../src/transport/unary-server.ts'
 import { echoMethod, reversingEcho } from './echo.ts'
 import { foreignClients } from './foreign-clients.ts'
 
 const limitMs = 400_000
 const isCi = process.env['CI'] === 'true'
+
+afterAll(() => rmSync(folder, { recursive: true, force: true }))
 
 const folder = mkdtempSync(join(tmpdir(), 'gw-clients-'))
 const health = createHealth([])
@@ -21,6 +25,14 @@ const transports = {
       listen: ['127.0.0.1:0', `unix:${join(folder, 'grpc-js.sock')}`],
       services: [reversingEcho()],
       register: health.addTo,
+    }),
+  h2: () =>
+    startH2Server({
+      listen: ['127.0.0.1:0', `unix:${join(folder, 'h2.sock')}`],
+      services: [reversingEcho(), unaryHealth(health)],
+      report: error => {
+        throw error
+      },
     }),
 }
 
@@ -32,7 +44,6 @@ describe.each(Object.entries(transports))('the transport %s', (name, start) => {
   })
   afterAll(async () => {
     await server?.drain(0)
-    rmSync(folder, { recursive: true, force: true })
   })
 
   for (const client of foreignClients) {

@@ -38,7 +38,8 @@ export interface ForeignClient {
 }
 
 async function foundBy(program: string, args: readonly string[], env: NodeJS.ProcessEnv = process.env): Promise<Found> {
-  const { stdout } = await run(program, [...args], { env, timeout: callLimitMs })
+  const { stdout, stderr } = await run(program, [...args], { env, timeout: callLimitMs })
+  process.stderr.write(stderr)
   return JSON.parse(stdout) as Found
 }
 

@@ -46,7 +46,11 @@ func main() {
 	rightly := func(octets []byte) bool {
 		reply, err := call(method, octets)
 		slices.Reverse(reply)
-		return err == nil && bytes.Equal(reply, octets)
+		if err != nil || !bytes.Equal(reply, octets) {
+			fmt.Fprintf(os.Stderr, "%d octets came back as %d: %v\n", len(octets), len(reply), err)
+			return false
+		}
+		return true
 	}
 	text := metadata.AppendToOutgoingContext(context.Background(), "x-status-text", "50% full\\")
 	code := func(_ []byte, err error) string { return status.Code(err).String() }
