@@ -1,6 +1,6 @@
 // One HTTP/2 connection as a machine: octets in by `receive`, octets out in `output`, time by `tick`. It reads no clock, opens no
 // socket and knows no service. Whatever octets come, it never throws: what breaks RFC 9113 or 7541 gets the error that they name.
-import type { CallMetadata, ReplyWriter } from '../unary-server.ts'
+import type { CallMetadata, ReplyWriter, UnaryService } from '../unary-server.ts'
 import {
   type Allowance,
   BACKLOG_MAX,
@@ -9,6 +9,7 @@ import {
   CONTINUATIONS_MAX,
   CONTROL_PER_CALL,
   controlAllowance,
+  createLimitCounts,
   HALF_OPEN_MS,
   HEADER_FIELDS_MAX,
   HEADER_LIST_ABSURD,
@@ -28,7 +29,7 @@ import {
   STREAMS_MAX,
   settingsAllowance,
 } from './abuse.ts'
-import { CallHead, type FieldMeanings } from './call-head.ts'
+import { CallHead, FieldMeanings } from './call-head.ts'
 import {
   CANCEL,
   COMPRESSION_ERROR,
@@ -71,6 +72,7 @@ import {
   writeUint32,
 } from './frames.ts'
 import {
+  createServiceTable,
   grpcRefusal,
   httpRefusal,
   INTERNAL,
@@ -84,19 +86,26 @@ import {
   writeOkTrailers,
   writeResponseHead,
 } from './grpc.ts'
-import { HEADER_BLOCK_MAX, HpackDecoder } from './hpack.ts'
+import { createHpackTables, HEADER_BLOCK_MAX, HpackDecoder, type HpackTables } from './hpack.ts'
 import { Output } from './output.ts'
 import { Stream } from './stream.ts'
 
 /** What the connections of a server share. */
 export interface Shared {
   readonly table: ServiceTable
-  readonly meanings: FieldMeanings
+  readonly hpack: HpackTables
   readonly limits: LimitCounts
   /** Octets of incomplete requests that all connections hold. */
   held: number
-  /** Hears of a handler that threw. Must not throw itself. */
   readonly report: (error: unknown) => void
+}
+
+/** What connections need of the services that they carry. `report` hears of a handler that threw; it must not throw itself. */
+export function createShared(services: readonly UnaryService[], report: (error: unknown) => void): Shared {
+  const table = createServiceTable(services)
+  const methods = services.map(service => service.method)
+  const hpack = createHpackTables(new FieldMeanings(methods, table.metadataNames))
+  return { table, hpack, limits: createLimitCounts(), held: 0, report }
 }
 
 const notPost = httpRefusal(405, 'This port speaks gRPC: a call is a POST.')
@@ -107,8 +116,9 @@ const notOneMessage = grpcRefusal(INTERNAL, 'a call has exactly one message')
 const tooLarge = grpcRefusal(RESOURCE_EXHAUSTED, `a message has at most ${MESSAGE_MAX} octets`)
 const threw = grpcRefusal(INTERNAL, 'the call failed')
 
-/** The frame that a header block began with. */
+/** No header block is under way. */
 const NO_BLOCK = 0
+const noOctets: Buffer = Buffer.alloc(0)
 
 export class Connection implements ReplyWriter, CallMetadata {
   readonly output = new Output()
@@ -129,7 +139,7 @@ export class Connection implements ReplyWriter, CallMetadata {
   private isSettled = false
   private isAcknowledged = false
   /** A frame, or its header, that has not come whole. */
-  private readonly partial = Buffer.allocUnsafeSlow(FRAME_HEADER + FRAME_SIZE_MAX)
+  private partial = noOctets
   private partialLength = 0
   /** The header block that is not complete: its stream, its flags, its octets. */
   private blockStream = NO_BLOCK
@@ -161,7 +171,7 @@ export class Connection implements ReplyWriter, CallMetadata {
 
   constructor(shared: Shared, now: number) {
     this.shared = shared
-    this.decoder = new HpackDecoder(shared.meanings)
+    this.decoder = new HpackDecoder(shared.hpack)
     this.called = shared.table.services.map(() => false)
     this.now = now
     this.begunAt = now
@@ -284,6 +294,7 @@ export class Connection implements ReplyWriter, CallMetadata {
   }
 
   private takePartial(chunk: Buffer, at: number): number {
+    if (this.partial.length === 0) this.partial = Buffer.allocUnsafeSlow(FRAME_HEADER + FRAME_SIZE_MAX)
     const { partial } = this
     let next = at
     if (this.partialLength < FRAME_HEADER) {
@@ -428,7 +439,7 @@ export class Connection implements ReplyWriter, CallMetadata {
   private handleTrailers(stream: Stream, isEnd: boolean): number {
     if (stream.isHalfClosed) return this.reset(stream, STREAM_CLOSED)
     if (!isEnd || !this.head.areTrailers) return this.reset(stream, PROTOCOL_ERROR)
-    return this.complete(stream, stream.pieces ?? this.partial, 0, stream.pieces === null ? 0 : stream.received)
+    return this.complete(stream, stream.pieces ?? noOctets, 0, stream.pieces === null ? 0 : stream.received)
   }
 
   private handleLateHeaders(id: number): number {

@@ -18,13 +18,39 @@ export const HEADER_BLOCK_MAX = 16_384
 /** Room for the longest text of such a block, its codes being 5 bits at least. */
 const TEXT_MAX = Math.ceil((HEADER_BLOCK_MAX * 8) / 5)
 
-interface Field {
+/** Decoded strings, each until the next: decoding is synchronous, so all connections share it. */
+const scratch = Buffer.allocUnsafeSlow(TEXT_MAX)
+
+/** A field as tables keep it. */
+export interface Field {
   readonly role: number
   readonly verdict: number
   /** Of metadata. */
   readonly text: string | undefined
   readonly nameLength: number
   readonly size: number
+}
+
+/** What all decoders of a server share. */
+export interface HpackTables {
+  readonly meanings: FieldMeanings
+  /** The static table, index 1 first. */
+  readonly statics: readonly Field[]
+}
+
+export function createHpackTables(meanings: FieldMeanings): HpackTables {
+  const statics = staticTable.map(([name, value]) => {
+    const octets = Buffer.from(value, 'latin1')
+    const role = meanings.roleOf(name)
+    return {
+      role,
+      verdict: meanings.verdictOf(role, octets, 0, octets.length),
+      text: value,
+      nameLength: name.length,
+      size: name.length + value.length + FIELD_OVERHEAD,
+    }
+  })
+  return { meanings, statics }
 }
 
 export class HpackDecoder {
@@ -43,26 +69,15 @@ export class HpackDecoder {
   private text: Buffer = this.block
   private textStart = 0
   private textEnd = 0
-  private readonly scratch = Buffer.allocUnsafeSlow(TEXT_MAX)
   /** The last `:path` that came as a literal, as it was encoded, and what it meant: most calls repeat it. */
   private path = Buffer.allocUnsafeSlow(256)
   private pathLength = -1
   private pathVerdict = 0
   private pathSize = 0
 
-  constructor(meanings: FieldMeanings) {
+  constructor({ meanings, statics }: HpackTables) {
     this.meanings = meanings
-    this.statics = staticTable.map(([name, value]) => {
-      const octets = Buffer.from(value, 'latin1')
-      const role = meanings.roleOf(name)
-      return {
-        role,
-        verdict: meanings.verdictOf(role, octets, 0, octets.length),
-        text: value,
-        nameLength: name.length,
-        size: name.length + value.length + FIELD_OVERHEAD,
-      }
-    })
+    this.statics = statics
   }
 
   /** Decodes a whole block; false is COMPRESSION_ERROR, and then the connection cannot go on. */
@@ -164,8 +179,8 @@ export class HpackDecoder {
       this.textEnd = this.at
       return true
     }
-    const decoded = decodeHuffman(this.block, start, this.at, this.scratch)
-    this.text = this.scratch
+    const decoded = decodeHuffman(this.block, start, this.at, scratch)
+    this.text = scratch
     this.textStart = 0
     this.textEnd = decoded
     return decoded >= 0

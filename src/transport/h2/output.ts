@@ -1,9 +1,9 @@
 // The octets that leave with the next write: one buffer, used again while the socket has taken all of it.
 
-/** Enough for the replies of a full read. */
-const INITIAL = 64 * 1024
-/** A buffer that grew beyond this is not kept. */
-const KEPT_MAX = 256 * 1024
+/** Enough for the replies of most reads. */
+const INITIAL = 16 * 1024
+/** A buffer that grew beyond this is not kept: an idle connection holds no more. */
+const KEPT_MAX = 64 * 1024
 
 export class Output {
   buffer = Buffer.allocUnsafeSlow(INITIAL)

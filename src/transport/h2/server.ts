@@ -3,10 +3,8 @@
 import { createServer, type Server, type Socket } from 'node:net'
 import type { ListenAddress, UnaryServer, UnaryService } from '../unary-server.ts'
 import { removeStaleSocket, restrictSocket, socketPath } from '../unix-socket.ts'
-import { BACKLOG_MAX, createLimitCounts, type LimitCounts, WRITE_STALL_MS } from './abuse.ts'
-import { FieldMeanings } from './call-head.ts'
-import { Connection, type Shared } from './connection.ts'
-import { createServiceTable } from './grpc.ts'
+import { BACKLOG_MAX, type LimitCounts, WRITE_STALL_MS } from './abuse.ts'
+import { Connection, createShared, type Shared } from './connection.ts'
 
 /** Connections of a process, and of one peer address on TCP. */
 const CONNECTIONS_MAX = 256
@@ -35,11 +33,8 @@ export interface H2Server extends UnaryServer {
 
 /** Starts a server. @throws Error naming the address that cannot be bound; nothing listens then. */
 export async function startH2Server({ listen, services, report }: H2ServerOptions): Promise<H2Server> {
-  const table = createServiceTable(services)
-  const methods = services.map(service => service.method)
-  const meanings = new FieldMeanings(methods, table.metadataNames)
-  const limits = createLimitCounts()
-  const peers = new Peers({ table, meanings, limits, held: 0, report })
+  const shared = createShared(services, report)
+  const peers = new Peers(shared)
   const listeners: Server[] = []
   const addresses: ListenAddress[] = []
   try {
@@ -55,7 +50,7 @@ export async function startH2Server({ listen, services, report }: H2ServerOption
   }
   return {
     addresses,
-    limits,
+    limits: shared.limits,
     async drain(deadlineMs) {
       const closed = listeners.map(listener => new Promise<void>(resolve => listener.close(() => resolve())))
       await peers.drain(deadlineMs)
