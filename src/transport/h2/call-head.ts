@@ -113,8 +113,8 @@ export class CallHead {
   /** Size of the list as RFC 9113 section 6.5.2 counts it, and its fields. */
   listSize = 0
   fields = 0
-  /** Of wanted metadata; null: present more than once, or not printable ASCII. */
-  values: (string | null | undefined)[] = []
+  /** Of wanted metadata; null: present more than once, or not printable ASCII. Written over by the next request: copy it. */
+  readonly values: (string | null | undefined)[] = []
   private seen = 0
   private isRegular = false
 
@@ -129,7 +129,7 @@ export class CallHead {
     this.fields = 0
     this.seen = 0
     this.isRegular = false
-    if (this.values.length > 0) this.values = []
+    this.values.fill(undefined)
   }
 
   take(role: number, verdict: number, text: string | undefined, size: number): void {

@@ -427,10 +427,7 @@ export class Connection implements ReplyWriter, CallMetadata {
       return this.sendReset(id, ENHANCE_YOUR_CALM)
     }
     const stream = this.spare.pop() ?? new Stream()
-    stream.begin(id, this.now)
-    stream.method = head.method
-    stream.contentLength = head.contentLength
-    stream.values = head.values
+    stream.begin(id, head, this.now)
     stream.refusal = refusalOf(head)
     this.streams.set(id, stream)
     return isEnd ? this.complete(stream, octets, 0, 0) : NO_ERROR

@@ -2,7 +2,7 @@
 // follow the order of the symbols, so that lengths alone define it.
 
 /** Bits of the code of each octet, then of the end of string. */
-const lengths = [
+export const codeLengths: readonly number[] = [
   13, 23, 28, 28, 28, 28, 28, 28, 28, 24, 30, 28, 28, 30, 28, 28, 28, 28, 28, 28, 28, 28, 30, 28, 28, 28, 28, 28, 28,
   28, 28, 28, 6, 10, 10, 12, 13, 6, 8, 11, 10, 10, 8, 11, 8, 6, 6, 6, 5, 5, 5, 6, 6, 6, 6, 6, 6, 6, 7, 8, 15, 6, 12, 10,
   13, 6, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 8, 7, 8, 13, 19, 13, 14, 6, 15, 5, 6, 5, 6,
@@ -32,7 +32,7 @@ build()
 function build(): void {
   // Children of inner nodes; a leaf is the complement of its symbol, 0 is nothing yet.
   const children: [number, number][] = [[0, 0]]
-  const symbols = lengths.map((length, symbol) => ({ length, symbol }))
+  const symbols = codeLengths.map((length, symbol) => ({ length, symbol }))
   symbols.sort((one, other) => one.length - other.length || one.symbol - other.symbol)
   let code = 0
   let before = 0

@@ -1,4 +1,5 @@
 // One call under way: its request until it is complete, then its reply while the peer's windows hold it back.
+import type { CallHead } from './call-head.ts'
 import { MESSAGE_PREFIX, type Refusal } from './grpc.ts'
 
 /** The first memory of a message that comes in pieces. */
@@ -10,7 +11,8 @@ export class Stream {
   method = 0
   /** A response that is due instead of the handler's; null: none. */
   refusal: Refusal | null = null
-  values: (string | null | undefined)[] = []
+  /** Of wanted metadata, this call's own. */
+  readonly values: (string | null | undefined)[] = []
   contentLength = -1
   /** Octets of DATA without padding. */
   received = 0
@@ -28,12 +30,14 @@ export class Stream {
   /** The reply is a message, with trailers behind. */
   hasTrailers = true
 
-  begin(id: number, now: number): void {
+  begin(id: number, head: CallHead, now: number): void {
     this.id = id
     this.openedAt = now
-    this.method = 0
+    this.method = head.method
     this.refusal = null
-    this.contentLength = -1
+    this.contentLength = head.contentLength
+    this.values.length = head.values.length
+    for (let i = 0; i < head.values.length; i++) this.values[i] = head.values[i]
     this.received = 0
     this.pieces = null
     this.isHalfClosed = false

@@ -412,6 +412,21 @@ describe('gRPC', () => {
     expect(of(['x-wanted', 'a'], ['x-wanted', 'b'])).toBe('undefined')
     expect(of(['x-wanted', 'é'])).toBe('undefined')
   })
+  it('gives no call the metadata of another, in whatever order they end', () => {
+    const peer = TestPeer.settled()
+    peer.send(
+      headers(1),
+      headers(3, withField('x-wanted', 'three')),
+      headers(5),
+      headers(7, withField('x-wanted', 'seven')),
+    )
+    const told = (stream: number) =>
+      peer
+        .send(data(stream, message('wanted')))[1]
+        ?.payload.subarray(5)
+        .toString()
+    expect([7, 1, 5, 3].map(told)).toEqual(['seven', 'undefined', 'undefined', 'three'])
+  })
   it('says no where a call is none', () => {
     const ask = (...octets: Buffer[]) => story(TestPeer.settled().send(...octets))
     expect(ask(call(1, 'x', instead(':path', '/test.Echo/Other')))).toEqual(refused(12))
