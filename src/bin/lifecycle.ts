@@ -41,6 +41,9 @@ export function awaitEnding(log: Log, hardExit: (code: ExitCode) => void): Endin
       resolve({ signal })
     })
   }
+  // Of a worker: its parent is gone, and nobody else would end it.
+  process.once('disconnect', () => resolve({ signal: 'SIGTERM' }))
+  process.channel?.unref()
   // Node would print the error as it is, past the redaction of the log.
   process.on('uncaughtException', error => {
     log.error('an unforeseen error ends this process', { error })

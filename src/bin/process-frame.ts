@@ -45,7 +45,8 @@ export async function runFramed(
   version: string,
   work: (frame: Frame) => Promise<ExitCode>,
 ): Promise<ExitCode> {
-  const result = loadConfig({ role, environment: io.environment, cwd: io.cwd, file: invocation.text('config') })
+  const environment = role === 'check' ? withWorkers(io.environment, invocation) : io.environment
+  const result = loadConfig({ role, environment, cwd: io.cwd, file: invocation.text('config') })
   if (!result.ok) throw new CommandFailure(renderFaults(result.faults), exitConfig)
   const { config, warnings } = result
   const file = openLogFile(logDescriptor)
@@ -67,6 +68,12 @@ export async function runFramed(
     metrics.close()
     file.flush()
   }
+}
+
+/** A flag that is a setting wins over file and environment. */
+function withWorkers(environment: Io['environment'], invocation: Invocation): Io['environment'] {
+  const workers = invocation.text('workers')
+  return workers === undefined ? environment : { ...environment, GATEWARDEN_CHECK_WORKERS: workers }
 }
 
 function asFailure(error: unknown, config: Config): unknown {

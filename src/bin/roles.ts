@@ -19,6 +19,7 @@ import { type Frame, runFramed, startMetrics } from './process-frame.ts'
 import { keyPrefixes, openProfiles, type Profiles } from './profiles.ts'
 import { startAdmin } from './run-admin.ts'
 import { type RunningCheck, startCheck } from './run-check.ts'
+import { runWorkers } from './run-workers.ts'
 import { safetyOptOutFields } from './safety-opt-outs.ts'
 import { adminKeyText, servingText } from './serve-text.ts'
 import { StartError } from './start-error.ts'
@@ -70,8 +71,11 @@ async function serve(frame: Frame, io: Io): Promise<ExitCode> {
   })
 }
 
-async function check(frame: Frame): Promise<ExitCode> {
+async function check(frame: Frame, io: Io, invocation: Invocation): Promise<ExitCode> {
   const { config, log } = frame
+  if (config.check.workers > 1) {
+    return runWorkers(frame, { environment: io.environment, configFile: invocation.text('config') })
+  }
   return closing(async close => {
     const profiles = close(await openFor(frame))
     const peppers = openPeppers(config, false)

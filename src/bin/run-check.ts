@@ -19,9 +19,7 @@ import type { DrainTimes } from '../rpc/drain.ts'
 import { createHealth } from '../rpc/health.ts'
 import type { Database } from '../store/connection.ts'
 import { createFeedSource } from '../store/feed-source.ts'
-import { startGrpcJsServer } from '../transport/grpc-js-server.ts'
-import type { UnaryServer } from '../transport/unary-server.ts'
-import { checkListeners } from './check-listeners.ts'
+import { type CheckServer, startCheckServer } from './check-listeners.ts'
 import { showCheckMetrics } from './check-metrics.ts'
 import { toClientAddressMode } from './client-address-mode.ts'
 import { watchFeed } from './feed-watch.ts'
@@ -139,18 +137,14 @@ export async function startCheck(config: Config, ports: CheckPorts): Promise<Run
     observer: checkObserver(decisions, log),
     sink: recording.encoder,
   })
-  const servers: UnaryServer[] = []
-  for (const { listen, credentials } of checkListeners(config, ports)) {
-    const options = { listen, services: [service], register: health.addTo }
-    try {
-      servers.push(await startGrpcJsServer(credentials === undefined ? options : { ...options, credentials }))
-    } catch (error) {
-      for (const server of servers) await server.drain(0)
-      await als.drain({ noticeMs: 0, deadlineMs: 0 })
-      await recording.end(0)
-      await als.end(0)
-      throw error
-    }
+  let server: CheckServer
+  try {
+    server = await startCheckServer(config, service, health, ports)
+  } catch (error) {
+    await als.drain({ noticeMs: 0, deadlineMs: 0 })
+    await recording.end(0)
+    await als.end(0)
+    throw error
   }
   feed.start()
   const sweeping = setInterval(() => limits.sweep(now(), sweepBudget), sweepEveryMs)
@@ -165,7 +159,7 @@ export async function startCheck(config: Config, ports: CheckPorts): Promise<Run
     health.startDraining()
     await new Promise(resolve => setTimeout(resolve, times.noticeMs))
     health.endWatches()
-    await Promise.all(servers.map(server => server.drain(times.deadlineMs)))
+    await server.drain(times.deadlineMs)
     stopStallWatch()
     // After the checks, so that it hears of the last of them.
     await als.drain({ noticeMs: 0, deadlineMs: alsDeadlineMs })
@@ -178,11 +172,12 @@ export async function startCheck(config: Config, ports: CheckPorts): Promise<Run
     return ended
   }
   return {
-    addresses: servers.flatMap(server => server.addresses),
+    addresses: server.addresses,
     alsAddresses: als.addresses,
     ready: () => feed.ready() && ended === undefined,
     observe(metrics) {
       showCheckMetrics(metrics, { names, feed, table, limits, decisions, counts: feedWatch.counts })
+      metrics.read('gatewarden_h2_limit_total', server.h2Limits)
       showRecordingMetrics(metrics, config, recording)
       als.observe(metrics)
       metrics.read('gatewarden_safety_opt_out', () => safetyOptOutSamples(config))

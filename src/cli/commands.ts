@@ -23,7 +23,13 @@ const roleTable = {
     summary: 'Check and admin in one process, with a database of its own; needs no configuration.',
     flags: roleFlags,
   },
-  check: { summary: 'The sidecar that answers Envoy; reads API keys, writes none.', flags: roleFlags },
+  check: {
+    summary: 'The sidecar that answers Envoy; reads API keys, writes none.',
+    flags: {
+      ...roleFlags,
+      workers: { type: 'string', value: 'N', help: 'processes that answer, as check.workers; 1 unless set' },
+    },
+  },
   admin: {
     summary: 'The admin service, the only writer of API keys.',
     flags: {

@@ -46,6 +46,7 @@ export function checkRules(
     ...alsRules(given),
     ...facadeRules(given),
     ...clientAddressRules(given),
+    ...workerRules(given),
     ...storeRules(given),
     ...dataDirRules(given),
   ]
@@ -153,6 +154,14 @@ function clientAddressRules(given: Given): ConfigFault[] {
     default:
       return []
   }
+}
+
+/** `serve` is one process with everything in it. */
+function workerRules(given: Given): ConfigFault[] {
+  const workers = given.values['check.workers'] ?? 1
+  if (given.role !== 'serve' || workers === 1) return []
+  const accepted = '1 with `serve`; several with `gatewarden check`, beside `gatewarden admin`'
+  return [{ name: nameOf('check.workers', given), found: String(workers), accepted }]
 }
 
 function storeRules(given: Given): ConfigFault[] {

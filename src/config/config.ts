@@ -56,6 +56,10 @@ export interface Config {
     /** Null: all. */
     readonly profiles: readonly string[] | null
     readonly ownFailure: OwnFailure
+    /** Of cleartext listeners. */
+    readonly transport: 'grpc-js' | 'h2'
+    /** Processes that answer; more than 1: endpoints are numbered (worker-endpoints.ts). */
+    readonly workers: number
   }
   readonly als: { readonly listen: readonly string[] }
   /** Null only in roles that answer no checks. */

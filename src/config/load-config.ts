@@ -105,6 +105,8 @@ function complete({ role, cwd }: ConfigSources, values: SettingValues): Config {
       tls: tlsFiles(values['check.tls.cert'], values['check.tls.key'], values['check.tls.client_ca'], absolute),
       profiles: values['check.profiles'] ?? null,
       ownFailure: values['check.own_failure'] ?? 'denied-503',
+      transport: values['check.transport'] ?? 'grpc-js',
+      workers: values['check.workers'] ?? 1,
     },
     als: { listen: values['als.listen'] ?? [`unix:${dataDir}/als.sock`, '127.0.0.1:9003'] },
     clientAddress: clientAddress(role, values),

@@ -31,6 +31,8 @@ const spoolBytesMax = 1_099_511_627_776
 export const spoolBytesDefault = 1_073_741_824
 /** Trusted proxies before Envoy; a longer chain is not walked (envoy-contract: at most 20 entries). */
 const hopsMax = 20
+/** Far more than one machine has cores for; each process holds the whole table. */
+const workersMax = 64
 
 const text = z.string().min(1)
 const path = z.string().min(1)
@@ -151,17 +153,17 @@ export const settings = {
   }),
   'check.transport': setting({
     form: 'text',
-    schema: z.literal('grpc-js'),
-    accepts: 'grpc-js (h2 comes with a later version)',
+    schema: z.enum(['grpc-js', 'h2']),
+    accepts: 'grpc-js or h2',
     fallback: '`grpc-js`',
-    meaning: 'how the bytes of a check arrive',
+    meaning: 'how the bytes of a check arrive; TLS listeners use grpc-js whatever it says',
   }),
   'check.workers': setting({
     form: 'number',
-    schema: z.literal(1),
-    accepts: '1 (more come with a later version)',
+    schema: z.int().min(1).max(workersMax),
+    accepts: `a whole number from 1 to ${workersMax}`,
     fallback: '1',
-    meaning: 'threads that answer checks',
+    meaning: 'processes of `check` that answer, each on numbered endpoints of its own',
   }),
   'check.profiles': setting({
     form: 'list',

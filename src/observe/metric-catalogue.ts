@@ -70,6 +70,11 @@ export const metricCatalogue = {
     labels: ['setting'],
     help: '1 while a setting takes away some of the safety of its default.',
   },
+  gatewarden_h2_limit_total: {
+    kind: 'counter',
+    labels: ['limit'],
+    help: 'How often connections met a limit of the h2 transport.',
+  },
   gatewarden_limit_buckets: { kind: 'gauge', labels: [], help: 'Rate-limit counters in memory.' },
   gatewarden_limit_evictions_total: {
     kind: 'counter',

@@ -20,6 +20,8 @@ type Watch = ServerWritableStream<HealthCheckRequest, HealthCheckResponse>
 export interface Health {
   /** Adds the health service to a server. */
   addTo(server: Server): void
+  /** The state of a service; undefined: there is no such service. For transports that have their own encoding. */
+  stateOf(service: string): ServingState | undefined
   /** Sets one service, or all of them with `''`, and tells the watchers. Ignored once draining. */
   set(service: string, state: ServingState): void
   /** NOT_SERVING for good, whatever the owner sets later. */
@@ -68,6 +70,7 @@ export function createHealth(services: readonly string[]): Health {
 
   return {
     addTo: server => server.addService(HealthService, implementation),
+    stateOf: service => states.get(service),
     set,
     startDraining() {
       set('', 'NOT_SERVING')

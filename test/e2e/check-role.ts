@@ -10,6 +10,7 @@ import { microsFromUnixMs } from '../../src/core/time.ts'
 import { createLog } from '../../src/observe/log.ts'
 import type { Database } from '../../src/store/connection.ts'
 import { goldenSettings } from '../core/cases.ts'
+import { transportSettings } from '../support/check-transport.ts'
 import type { Endpoint } from '../support/envoy-config.ts'
 import { repositoryFile } from '../support/repository-file.ts'
 import { until } from '../support/until.ts'
@@ -57,6 +58,7 @@ export async function startCheckRole(database: Database, options: CheckRoleOptio
     file: undefined,
     environment: {
       DATABASE_URL: 'postgres://unused',
+      ...transportSettings(),
       GATEWARDEN_DATA_DIR: directory,
       GATEWARDEN_PROFILES_DIR: profilesDir,
       GATEWARDEN_CHECK_LISTEN: listen.join(','),

@@ -6,7 +6,7 @@ import { connect as connectHttp2 } from 'node:http2'
 import { connect, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { credentials } from '@grpc/grpc-js'
+import { credentials, status } from '@grpc/grpc-js'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { HealthCheckResponse_ServingStatus, HealthClient } from '../../src/gen/grpc/health/v1/health.ts'
 import { goldenHosts, goldenKey } from '../core/cases.ts'
@@ -69,6 +69,29 @@ const emptySettings = Buffer.from([0, 0, 0, 4, 0, 0, 0, 0, 0])
 /** HEADERS of a request that announces a thousand octets, without the octets that would follow. */
 const unfinishedHeaders = Buffer.from([0, 0x03, 0xe8, 1, 4, 0, 0, 0, 1, 0x83])
 
+/** States that a watcher is told, each once: by Watch, or where the transport has none by asking again and again. */
+function watchHealth(port: number, told: string[]): { readonly ended: Promise<void> } {
+  const request = { service: 'envoy.service.auth.v3.Authorization' }
+  const health = new HealthClient(`127.0.0.1:${port}`, credentials.createInsecure())
+  const take = ({ status }: { status: number }) => {
+    const state = HealthCheckResponse_ServingStatus.SERVING === status ? 'SERVING' : 'NOT_SERVING'
+    if (told.at(-1) !== state) told.push(state)
+  }
+  const ended = new Promise<void>(resolve => {
+    const ask = () =>
+      health.check(request, (error, reply) => {
+        if (error !== null) return resolve()
+        take(reply)
+        setTimeout(ask, 20)
+      })
+    const watch = health.watch(request)
+    watch.on('data', take)
+    watch.on('error', () => undefined) // the status follows
+    watch.on('status', ({ code }: { code: number }) => (code === status.UNIMPLEMENTED ? ask() : resolve()))
+  })
+  return { ended: ended.finally(() => health.close()) }
+}
+
 /** A Check whose message never ends: headers, and then silence. */
 function hangingCall(port: number): { readonly ended: Promise<void>; close(): void } {
   const session = connectHttp2(`http://127.0.0.1:${port}`)
@@ -91,14 +114,8 @@ describe.concurrent('SIGTERM', () => {
     async ({ expect }) => {
       const check = await startCheckProcess(site, 'lonely')
       await untilReady(check)
-      const health = new HealthClient(`127.0.0.1:${check.port}`, credentials.createInsecure())
       const watched: string[] = []
-      const watch = health.watch({ service: 'envoy.service.auth.v3.Authorization' })
-      const watchEnded = new Promise<void>(resolve => watch.once('end', () => resolve()))
-      watch.on('data', ({ status }: { status: number }) => {
-        watched.push(HealthCheckResponse_ServingStatus.SERVING === status ? 'SERVING' : 'NOT_SERVING')
-      })
-      watch.on('error', () => undefined)
+      const watch = watchHealth(check.port, watched)
       await until('the watch says SERVING', () => watched.length === 1)
       const idle = await halfOpen(check.port, Buffer.concat([preface, emptySettings]))
       const stuck = await halfOpen(check.port, Buffer.concat([preface, emptySettings, unfinishedHeaders]))
@@ -132,11 +149,10 @@ describe.concurrent('SIGTERM', () => {
       expect(exited?.code).toBe(0)
       expect(exited?.afterMs).toBeLessThan(goneWithinMs)
       expect(watched).toEqual(['SERVING', 'NOT_SERVING'])
-      await watchEnded
+      await watch.ended
       await hanging.ended
       for (const socket of [idle, stuck, silent]) socket.destroy()
       hanging.close()
-      health.close()
       tcp.close()
       check.close()
     },

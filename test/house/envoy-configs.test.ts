@@ -15,6 +15,17 @@ interface VirtualHost {
   readonly routes: readonly { readonly match: unknown; readonly route: { readonly cluster: string } }[]
 }
 
+interface Cluster {
+  readonly lb_policy?: string
+  readonly load_assignment: {
+    readonly endpoints: readonly {
+      readonly lb_endpoints: readonly {
+        readonly endpoint: { readonly address: { readonly pipe?: { path: string } } }
+      }[]
+    }[]
+  }
+}
+
 const profiles = filesBelow('profiles', '.yaml').map(({ path, text }) => {
   const { compiled } = lintProfile(text, { file: path })
   if (compiled === undefined) throw new Error(`${path} does not compile`)
@@ -50,7 +61,7 @@ const settings = [
   'stat_prefix: gatewarden',
 ]
 
-describe.each(['envoy.yaml', 'envoy-uds.yaml', 'golden.yaml'])('%s', file => {
+describe.each(['envoy.yaml', 'envoy-uds.yaml', 'envoy-workers.yaml', 'golden.yaml'])('%s', file => {
   it('is accepted by Envoy', async () => {
     const folder = mkdtempSync(join(tmpdir(), 'gw-envoy-'))
     try {
@@ -94,7 +105,7 @@ describe.each(['envoy.yaml', 'envoy-uds.yaml', 'golden.yaml'])('%s', file => {
   })
 })
 
-describe.each(['envoy.yaml', 'envoy-uds.yaml'])('%s', file => {
+describe.each(['envoy.yaml', 'envoy-uds.yaml', 'envoy-workers.yaml'])('%s', file => {
   it.each(settings)('has %s', setting => {
     expect(read(file)).toContain(setting)
   })
@@ -141,6 +152,24 @@ describe.each(['envoy.yaml', 'envoy-uds.yaml'])('%s', file => {
       additional_response_headers_to_log: ['grpc-status'],
       additional_response_trailers_to_log: ['grpc-status'],
     })
+  })
+})
+
+describe('envoy-workers.yaml', () => {
+  it('is envoy-uds.yaml with an endpoint a worker', () => {
+    const withoutEndpoints = (file: string) => {
+      const { clusters, ...rest } = parse(read(file), { maxAliasCount: 100 }).static_resources
+      return {
+        ...rest,
+        clusters: clusters.map(({ lb_policy: _, load_assignment: { endpoints }, ...cluster }: Cluster) => ({
+          ...cluster,
+          pipes: endpoints.flatMap(({ lb_endpoints: list }) =>
+            list.map(({ endpoint }) => endpoint.address.pipe?.path.replace(/-[12]\.sock$/, '.sock')),
+          )[0],
+        })),
+      }
+    }
+    expect(withoutEndpoints('envoy-workers.yaml')).toEqual(withoutEndpoints('envoy-uds.yaml'))
   })
 })
 

@@ -4,6 +4,7 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
+import { transportSettings } from './check-transport.ts'
 
 const built = new URL('../../src/bin/gatewarden.js', import.meta.url)
 const fromSource = new URL('../../dist/src/bin/gatewarden.js', import.meta.url)
@@ -40,7 +41,7 @@ function environmentOf(environment: Environment): Record<string, string> {
     const value = process.env[name]
     return value === undefined ? [] : [[name, value]]
   })
-  return { ...Object.fromEntries(kept), ...environment }
+  return { ...Object.fromEntries(kept), ...transportSettings(), ...environment }
 }
 
 function spawnCommand(args: readonly string[], environment: Environment, cwd: string): ChildProcess {

@@ -1,0 +1,250 @@
+// The h2 transport: unary gRPC over cleartext HTTP/2 with prior knowledge, on unix sockets and TCP. Sockets, clocks and timers are
+// here; what octets mean is in connection.ts. Replies of one read leave in one write.
+import { createServer, type Server, type Socket } from 'node:net'
+import type { ListenAddress, UnaryServer, UnaryService } from '../unary-server.ts'
+import { removeStaleSocket, restrictSocket, socketPath } from '../unix-socket.ts'
+import { BACKLOG_MAX, type LimitCounts, WRITE_STALL_MS } from './abuse.ts'
+import { Connection, createShared, type Shared } from './connection.ts'
+
+/** Connections of a process, and of one peer address on TCP. */
+const CONNECTIONS_MAX = 256
+const CONNECTIONS_PER_ADDRESS_MAX = 64
+/** How often connections are looked at for what passes with time. */
+const TICK_MS = 250
+/** Age of a connection, so that Envoy's workers spread over new processes; ± 10 %. */
+const AGE_MS = 300_000
+const AGE_SPREAD = 0.1
+/** Between the two halves of a graceful end: a round trip, generously. */
+const SETTLE_MS = 250
+/** How long a closing connection may take to send its last octets. */
+const CLOSE_MS = 1000
+
+export interface H2ServerOptions {
+  readonly listen: readonly ListenAddress[]
+  readonly services: readonly UnaryService[]
+  /** Hears of a handler that threw, which is the handler's fault; the call fails with INTERNAL. */
+  readonly report: (error: unknown) => void
+}
+
+export interface H2Server extends UnaryServer {
+  /** How often each limit was met. */
+  readonly limits: Readonly<LimitCounts>
+}
+
+/** Starts a server. @throws Error naming the address that cannot be bound; nothing listens then. */
+export async function startH2Server({ listen, services, report }: H2ServerOptions): Promise<H2Server> {
+  const shared = createShared(services, report)
+  const peers = new Peers(shared)
+  const listeners: Server[] = []
+  const addresses: ListenAddress[] = []
+  try {
+    for (const address of listen) {
+      const listener = createServer({ noDelay: true }, socket => peers.accept(socket))
+      addresses.push(await bind(listener, address))
+      listeners.push(listener)
+    }
+  } catch (error) {
+    for (const listener of listeners) listener.close()
+    peers.end()
+    throw error
+  }
+  return {
+    addresses,
+    limits: shared.limits,
+    async drain(deadlineMs) {
+      const closed = listeners.map(listener => new Promise<void>(resolve => listener.close(() => resolve())))
+      await peers.drain(deadlineMs)
+      await Promise.all(closed)
+    },
+  }
+}
+
+async function bind(listener: Server, address: ListenAddress): Promise<ListenAddress> {
+  const path = socketPath(address)
+  if (path !== undefined) await removeStaleSocket(path)
+  await new Promise<void>((resolve, reject) => {
+    listener.once('error', error =>
+      reject(new Error(`cannot listen on ${address}: ${error.message}`, { cause: error })),
+    )
+    listener.listen(path === undefined ? tcpOptions(address) : { path }, resolve)
+  })
+  listener.removeAllListeners('error')
+  // A connection that could not be accepted is its peer's trouble; the listener goes on.
+  listener.on('error', () => undefined)
+  if (path !== undefined) {
+    await restrictSocket(path)
+    return address
+  }
+  const bound = listener.address()
+  return address.replace(/:\d+$/, `:${typeof bound === 'object' && bound !== null ? bound.port : 0}`)
+}
+
+function tcpOptions(address: ListenAddress): { readonly host: string; readonly port: number } {
+  const at = address.lastIndexOf(':')
+  return { host: address.slice(0, at).replace(/^\[|\]$/g, ''), port: Number(address.slice(at + 1)) }
+}
+
+/** Milliseconds that never go back; read once a batch. */
+const clock = () => performance.now()
+
+class Peers {
+  private readonly shared: Shared
+  private readonly peers = new Set<Peer>()
+  private readonly ticking: NodeJS.Timeout
+
+  constructor(shared: Shared) {
+    this.shared = shared
+    this.ticking = setInterval(() => this.tick(), TICK_MS)
+    this.ticking.unref()
+  }
+
+  accept(socket: Socket): void {
+    socket.on('error', () => undefined) // 'close' follows
+    const address = socket.remoteAddress
+    let ofAddress = 0
+    for (const peer of this.peers) if (peer.address === address) ofAddress++
+    if (this.peers.size >= CONNECTIONS_MAX || (address !== undefined && ofAddress >= CONNECTIONS_PER_ADDRESS_MAX)) {
+      this.shared.limits.connections++
+      socket.destroy()
+      return
+    }
+    const peer = new Peer(socket, new Connection(this.shared, clock()), this.shared.limits)
+    this.peers.add(peer)
+    socket.once('close', () => {
+      this.peers.delete(peer)
+      peer.release()
+    })
+  }
+
+  end(): void {
+    clearInterval(this.ticking)
+    for (const peer of this.peers) peer.destroy()
+  }
+
+  async drain(deadlineMs: number): Promise<void> {
+    const deadline = clock() + deadlineMs
+    for (const peer of this.peers) peer.announceEnd()
+    if (this.peers.size > 0) await sleep(Math.min(SETTLE_MS, deadlineMs))
+    for (const peer of this.peers) peer.settleEnd()
+    while (this.peers.size > 0 && clock() < deadline) await sleep(5)
+    this.end()
+  }
+
+  private tick(): void {
+    const now = clock()
+    for (const peer of this.peers) peer.tick(now)
+  }
+}
+
+function sleep(ms: number): Promise<void> {
+  return new Promise(resolve => setTimeout(resolve, ms))
+}
+
+/** A connection and its socket. */
+class Peer {
+  readonly address: string | undefined
+  private readonly socket: Socket
+  private readonly connection: Connection
+  private readonly limits: LimitCounts
+  private readonly endsAt: number
+  private announcedAt = Number.POSITIVE_INFINITY
+  private closingAt = Number.POSITIVE_INFINITY
+  private progressAt: number
+  private progress = 0
+  private isPaused = false
+
+  constructor(socket: Socket, connection: Connection, limits: LimitCounts) {
+    this.socket = socket
+    this.connection = connection
+    this.limits = limits
+    this.address = socket.remoteAddress
+    const now = clock()
+    this.progressAt = now
+    this.endsAt = now + AGE_MS * (1 + AGE_SPREAD * (2 * Math.random() - 1))
+    this.flush(now)
+    socket.on('data', chunk => this.receive(chunk))
+    socket.on('drain', () => this.resume(clock()))
+    socket.on('end', () => socket.end())
+  }
+
+  private receive(chunk: Buffer): void {
+    const now = clock()
+    this.connection.receive(chunk, now)
+    this.flush(now)
+  }
+
+  tick(now: number): void {
+    const { connection } = this
+    connection.tick(now)
+    if (now >= this.endsAt) this.announceEnd(now)
+    if (now - this.announcedAt >= SETTLE_MS) this.settleEnd()
+    this.flush(now)
+    this.watchWrites(now)
+    this.resume(now)
+    if (now - this.closingAt >= CLOSE_MS) this.destroy()
+  }
+
+  announceEnd(now = clock()): void {
+    if (this.announcedAt !== Number.POSITIVE_INFINITY) return
+    this.announcedAt = now
+    this.connection.announceEnd()
+    this.flush(now)
+  }
+
+  settleEnd(): void {
+    this.announcedAt = Number.NEGATIVE_INFINITY
+    this.connection.settleEnd()
+    this.flush(clock())
+  }
+
+  destroy(): void {
+    this.socket.destroy()
+  }
+
+  release(): void {
+    this.connection.release()
+  }
+
+  private flush(now: number): void {
+    const { connection, socket } = this
+    const { output } = connection
+    if (output.length > 0 && !socket.writableEnded && !socket.destroyed) {
+      socket.write(output.taken())
+      if (socket.writableLength === 0) output.reuse()
+      else output.renew()
+    }
+    if (connection.isClosing && this.closingAt === Number.POSITIVE_INFINITY) {
+      this.closingAt = now
+      socket.end()
+      return
+    }
+    if (socket.writableLength > BACKLOG_MAX || connection.pausedUntil > now) this.pause()
+  }
+
+  private pause(): void {
+    if (this.isPaused) return
+    this.isPaused = true
+    this.socket.pause()
+    const wait = this.connection.pausedUntil - clock()
+    if (wait > 0) setTimeout(() => this.resume(clock()), wait + 1).unref()
+  }
+
+  private resume(now: number): void {
+    if (!this.isPaused || this.socket.writableLength > BACKLOG_MAX || this.connection.pausedUntil > now) return
+    this.isPaused = false
+    this.socket.resume()
+  }
+
+  /** A peer that reads nothing for long while we have something for it is gone, or means harm. */
+  private watchWrites(now: number): void {
+    const { socket } = this
+    const written = socket.bytesWritten - socket.writableLength
+    if (socket.writableLength === 0 || written !== this.progress) {
+      this.progress = written
+      this.progressAt = now
+    } else if (now - this.progressAt > WRITE_STALL_MS) {
+      this.limits.write_stall++
+      this.destroy()
+    }
+  }
+}
