@@ -130,7 +130,7 @@ describe('faults', () => {
     expect(text).toContain('gatewarden.yaml:2:3 log.level: found "loud"; accepted: debug, info, warn or error')
     expect(text).toContain('gatewarden.yaml:3:1 chekc: found a name that is no setting')
     expect(text).toContain('gatewarden.yaml:5:3 admin.listen: found "nowhere"; accepted: host:port')
-    expect(text).toContain('GATEWARDEN_CHECK_WORKERS: found 0; accepted: 1 ')
+    expect(text).toContain('GATEWARDEN_CHECK_WORKERS: found 0; accepted: a whole number from 1 to 64')
     expect(text).toContain(
       'GATEWARDEN_LOGLEVEL: found a name that is no setting; accepted: a known variable; did you mean GATEWARDEN_LOG_LEVEL?',
     )

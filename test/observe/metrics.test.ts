@@ -79,7 +79,7 @@ describe('the page', () => {
     const names = text.split('\n').filter(line => line !== '' && !line.startsWith('#'))
     expect(names.length).toBeGreaterThan(5)
     for (const name of names) expect(name).toMatch(/^gatewarden_/)
-    for (const name of Object.keys(metricCatalogue)) expect(name).toMatch(/^gatewarden_[a-z_]+$/)
+    for (const name of Object.keys(metricCatalogue)) expect(name).toMatch(/^gatewarden_[a-z0-9_]+$/)
   })
 })
 

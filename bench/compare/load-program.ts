@@ -1,0 +1,19 @@
+// Starts a load program on its core, waits for its one line, and never waits for ever.
+import { fileURLToPath } from 'node:url'
+import { runToEnd } from './bench-process.ts'
+import type { LoadOrder, LoadResult } from './load-result.ts'
+
+/** Start, encoding 10 000 requests, and what is under way at the end. */
+const slackMs = 60_000
+
+/** @throws Error when the load could not go on */
+export async function runLoad(
+  program: 'check-load' | 'http-load',
+  order: LoadOrder,
+  core: number | null,
+): Promise<LoadResult> {
+  const script = fileURLToPath(new URL(`./${program}.js`, import.meta.url))
+  const command = [process.execPath, script, JSON.stringify(order)]
+  const out = await runToEnd(command, { core }, order.warmUpMs + order.measureMs + slackMs)
+  return JSON.parse(out) as LoadResult
+}
