@@ -1,5 +1,6 @@
 // ImportApiKeys: keys that existed before, as digests. All rows are read and judged before the first is written; then they
-// go in by transactions of their own revision, or all in one when the caller says atomic.
+// go in by transactions of their own revision, or all in one when the caller says atomic. Each transaction stores what became of
+// its rows: a call that broke off and is repeated with its request id goes on behind them, and answers for all.
 import {
   type ImportApiKeysRequest,
   type ImportApiKeysRequest_Header,
@@ -20,7 +21,7 @@ import type { NewApiKey } from './api-key-rows.ts'
 import type { Caller } from './caller.ts'
 import { authorise, claim, finish, guarded, tokenAt } from './command.ts'
 import { newKeyId } from './create-api-key.ts'
-import { type ImportOutcome, type ImportTally, importReply } from './import-reply.ts'
+import { type ImportOutcome, type ImportTally, importReply, outcomesOf } from './import-reply.ts'
 import { type ImportStream, importAtomicRowsMax, importRpc, type ReadRow, readImportStream } from './import-stream.ts'
 import { apiKeyName, organizationName } from './resource-name.ts'
 import { revisionTokenOf } from './revision-token.ts'
@@ -39,17 +40,27 @@ export function importApiKeys(
     for (let from = 0; from < Math.max(rows.length, 1); from += size) {
       const chunk = rows.slice(from, from + size)
       const isLast = from + size >= rows.length
-      const replayed = await importChunk(context, call, stream, chunk, isLast, total)
+      const replayed = await importChunk(context, call, stream, { rows: chunk, from, isLast }, total)
       if (replayed !== null) return replayed
     }
     return importReply(total, call, context)
   }
 }
 
+/** Rows of one transaction. */
+interface Chunk {
+  readonly rows: readonly ReadRow[]
+  /** Number of the first. */
+  readonly from: number
+  readonly isLast: boolean
+}
+
 /** What a chunk came to; `replayed`: the whole call was answered before. */
 interface ChunkEnd {
   readonly outcomes: readonly ImportOutcome[]
   readonly replayed: ImportApiKeysResponse | null
+  /** Where the feed was after an earlier attempt had imported the chunk. */
+  readonly earlier?: { readonly revision: bigint; readonly revisionToken: string }
 }
 
 /** Imports a chunk in one transaction. Resolves to the stored reply if the whole call was answered before. */
@@ -57,36 +68,29 @@ async function importChunk(
   context: ApiKeyContext,
   call: AdminCall,
   stream: ImportStream,
-  chunk: readonly ReadRow[],
-  isLast: boolean,
+  chunk: Chunk,
   total: ImportTally,
 ): Promise<ImportApiKeysResponse | null> {
   const { header } = stream
   const { value, point } = await guarded(context, call, () =>
     context.store.transact(async (tx): Promise<Ended<ChunkEnd>> => {
       const caller = await authorise(context, tx, call, importRpc, stream.organization)
-      const earlier = header.validateOnly ? null : await claim(tx, caller, header, importRpc, stream.requestHash)
-      if (earlier !== null) {
-        const reply = ImportApiKeysResponse.decode(earlier.reply)
-        const revisionToken = await tokenAt(tx, earlier.revision)
-        return {
-          end: 'rollback',
-          value: { outcomes: [], replayed: { ...reply, revision: earlier.revision, revisionToken } },
-        }
-      }
-      const written = await writeRows(context, tx, stream, chunk, total)
+      const earlier = header.validateOnly ? null : await findEarlier(tx, caller, stream, chunk)
+      if (earlier !== null) return { end: 'rollback', value: earlier }
+      const written = await writeRows(context, tx, stream, chunk.rows, total)
       const outcomes = settle(header, written.outcomes)
       const done = { outcomes, replayed: null }
       const imported = outcomes.filter(outcome => outcome.kind === 'imported')
-      const isSilent = imported.length === 0 && !(isLast && total.outcomes.some(({ kind }) => kind === 'imported'))
+      const isSilent =
+        imported.length === 0 && !(chunk.isLast && total.outcomes.some(({ kind }) => kind === 'imported'))
       if (header.validateOnly || isSilent) return { end: 'rollback', value: done }
-      const whole = { ...total, outcomes: [...total.outcomes, ...outcomes], revision: 0n, revisionToken: '' }
-      const idempotency = isLast ? storedReply(stream, caller, importReply(whole, call, context)) : null
+      const kept = chunk.isLast ? [...total.outcomes, ...outcomes] : outcomes
+      const reply = importReply({ outcomes: [...kept], revision: 0n, revisionToken: '' }, call, context)
       call.signal.throwIfAborted()
       await finish(tx, call, caller, {
         rpc: importRpc,
         requestId: header.requestId,
-        idempotency,
+        idempotency: storedReply(stream, caller, chunk.isLast ? header.requestId : chunkId(stream, chunk), reply),
         feed: written.digests.map(digest => ({ kind: 'api_key' as const, digest })),
         audit: {
           organization: stream.organization,
@@ -103,8 +107,31 @@ async function importChunk(
   if (point.revision !== 0n) {
     total.revision = point.revision
     total.revisionToken = revisionTokenOf(point)
-  }
+  } else if (value.earlier !== undefined) Object.assign(total, value.earlier)
   return null
+}
+
+/** What an earlier attempt of the same call did: all of it, or this chunk. @throws RpcError */
+async function findEarlier(tx: AdminTx, caller: Caller, stream: ImportStream, chunk: Chunk): Promise<ChunkEnd | null> {
+  const whole = await claim(tx, caller, stream.header, importRpc, stream.requestHash)
+  if (whole !== null) {
+    const revisionToken = await tokenAt(tx, whole.revision)
+    const reply = ImportApiKeysResponse.decode(whole.reply)
+    return { outcomes: [], replayed: { ...reply, revision: whole.revision, revisionToken } }
+  }
+  if (chunk.isLast) return null
+  const requestId = chunkId(stream, chunk)
+  const part = await claim(tx, caller, { requestId }, importRpc, stream.requestHash)
+  if (part === null) return null
+  const numbers = chunk.rows.map(row => row.index)
+  const outcomes = outcomesOf(ImportApiKeysResponse.decode(part.reply), numbers)
+  const revisionToken = await tokenAt(tx, part.revision)
+  return { outcomes, replayed: null, earlier: { revision: part.revision, revisionToken } }
+}
+
+/** Under which a chunk is remembered: no caller can take it for a request of its own, because it is no UUID. */
+function chunkId({ header }: ImportStream, { from }: Chunk): string {
+  return `${header.requestId}#${from}`
 }
 
 /** An atomic import of which one row failed imports nothing. */
@@ -159,10 +186,15 @@ function conflict(header: ImportApiKeysRequest_Header, row: number): ImportOutco
   return { kind: 'failed', row, error: new RpcError('DIGEST_EXISTS', text) }
 }
 
-function storedReply(stream: ImportStream, caller: Caller, reply: ImportApiKeysResponse): IdempotencyRecord {
+function storedReply(
+  stream: ImportStream,
+  caller: Caller,
+  requestId: string,
+  reply: ImportApiKeysResponse,
+): IdempotencyRecord {
   return {
     principal: caller.principal,
-    requestId: stream.header.requestId.toLowerCase(),
+    requestId: requestId.toLowerCase(),
     method: importRpc,
     requestHash: stream.requestHash,
     reply: Buffer.from(ImportApiKeysResponse.encode(reply).finish()),

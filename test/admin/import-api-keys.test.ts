@@ -1,7 +1,11 @@
 // ImportApiKeys on a real database: rows one by one or all together, conflicts, dry runs, repeated requests, and bounds.
 import { createHash, randomUUID } from 'node:crypto'
-import { expect, test } from 'vitest'
+import { describe, expect, it, test } from 'vitest'
 import { apiKeyAdmin } from '../../src/admin/api-key-admin.ts'
+import type {
+  ImportApiKeysRequest,
+  ImportApiKeysRequest_Header,
+} from '../../src/gen/gatewarden/admin/v1/api_key_admin.ts'
 import { ApiKey } from '../../src/gen/gatewarden/admin/v1/resources.ts'
 import { digestSecret } from '../../src/keys/digest.ts'
 import { callWith, footprint, refusal, testPepper } from './admin-world.ts'
@@ -170,6 +174,92 @@ test('1200 rows go in by 500 a revision, conflicts across them found, successes 
   expect(after.changes - before.changes).toBe(1199n)
 }, 60_000)
 
+describe('an import that broke off', () => {
+  // Chunks of 500: the call has three transactions. Each fails before it began, or after its commit whose answer is lost.
+  const breaks = [1, 2, 3].flatMap(at => [
+    { at, lost: 'the work' as const },
+    { at, lost: 'the answer' as const },
+  ])
+  it.each(breaks)(
+    'at transaction $at, $lost lost, is finished by its request id as if it had not broken',
+    async ({ at, lost }) => {
+      const { context, rootKey, client: rows } = client().world
+      const parent = await client().organization()
+      const secrets = Array.from({ length: 1100 }, (_, i) => secretOf(String(i)))
+      // Row 600 is the same as row 0, row 700 is wrong: what an earlier transaction did of them must be told again.
+      const sent = secrets.map((secret, i) =>
+        messageOf(i === 600 ? (secrets[0] ?? '') : secret, i === 700 ? ['nope'] : ['orders:READ']),
+      )
+      const header = { parent, requestId: randomUUID(), onConflict: 0, atomic: false, validateOnly: false } as const
+      const stream = () => streamOf(header, sent)
+      const before = await footprint(rows)
+      let transactions = 0
+      const store: typeof context.store = {
+        ...context.store,
+        async transact(work) {
+          const breaksHere = ++transactions === at
+          if (breaksHere && lost === 'the work') throw unavailable()
+          const result = await context.store.transact(work)
+          if (breaksHere) throw unavailable()
+          return result
+        },
+      }
+      const broken = await refusal(apiKeyAdmin({ ...context, store }).importApiKeys(stream(), callWith(rootKey)))
+      expect(broken.reason).toBe('STORE_UNAVAILABLE')
+      const sound = apiKeyAdmin(context)
+      const reply = await sound.importApiKeys(stream(), callWith(rootKey))
+      expect(reply).toMatchObject({ imported: 1098, skipped: 0, failed: 2 })
+      const failed = reply.results.filter(({ outcome }) => outcome?.$case === 'error')
+      expect(failed.map(result => result.row)).toEqual([600, 700])
+      const after = await footprint(rows)
+      expect(after.revision - before.revision).toBe(3n)
+      expect(after.audit - before.audit).toBe(3n)
+      expect(after.changes - before.changes).toBe(1098n)
+      expect(reply.revision).toBe(after.revision)
+      expect(await sound.importApiKeys(stream(), callWith(rootKey))).toMatchObject({
+        imported: 1098,
+        failed: 2,
+        revision: reply.revision,
+      })
+      expect(await footprint(rows)).toEqual(after)
+    },
+  )
+
+  it('is not taken for another import under its request id', async () => {
+    const { context, rootKey } = client().world
+    const parent = await client().organization()
+    const sent = Array.from({ length: 600 }, (_, i) => messageOf(secretOf(String(i)), ['orders:READ']))
+    const header = { parent, requestId: randomUUID(), onConflict: 0, atomic: false, validateOnly: false } as const
+    let transactions = 0
+    const store: typeof context.store = {
+      ...context.store,
+      transact: work => (++transactions === 2 ? Promise.reject(unavailable()) : context.store.transact(work)),
+    }
+    await refusal(apiKeyAdmin({ ...context, store }).importApiKeys(streamOf(header, sent), callWith(rootKey)))
+    const other = streamOf(header, sent.toReversed())
+    expect((await refusal(apiKeyAdmin(context).importApiKeys(other, callWith(rootKey)))).reason).toBe(
+      'REQUEST_ID_REUSED',
+    )
+  })
+})
+
+/** As the store says it. */
+const unavailable = () => Object.assign(new Error('the database is away'), { fault: 'unavailable' })
+
+function messageOf(secret: string, scopes: string[]) {
+  const { displayName, environment, digest, keyHint } = row(secret)
+  const rest = { scopeMode: 0, allowlist: [], expireTime: undefined, createTime: undefined, description: '' } as const
+  return { displayName, environment, digest, keyHint, scopes, ...rest, labels: new Map<string, string>() }
+}
+
+async function* streamOf(
+  header: ImportApiKeysRequest_Header,
+  rows: readonly ReturnType<typeof messageOf>[],
+): AsyncGenerator<ImportApiKeysRequest> {
+  yield { part: { $case: 'header', value: header } }
+  for (const value of rows) yield { part: { $case: 'row', value } }
+}
+
 test('a stream is refused as a whole for what no row could mend', async () => {
   const parent = await client().organization()
   const noHeader = await failure(client().stream('importApiKeys', [{ row: row(secretOf('a')) }]))
@@ -191,23 +281,9 @@ test('after a change of peppers an imported digest is still found under the old 
   await importRows(parent, [row(old)])
   const pepper = { id: 'p2', bytes: new Uint8Array(32).fill(9) }
   const after = apiKeyAdmin({ ...context, peppers: [pepper, testPepper] })
-  async function* stream() {
-    const header = { parent, requestId: randomUUID(), onConflict: 0, atomic: false, validateOnly: false } as const
-    yield { part: { $case: 'header', value: header } } as const
-    for (const secret of [old, fresh]) {
-      const { displayName, environment, digest, keyHint, scopes } = row(secret)
-      const rest = {
-        scopeMode: 0,
-        allowlist: [],
-        expireTime: undefined,
-        createTime: undefined,
-        description: '',
-      } as const
-      const value = { displayName, environment, digest, keyHint, scopes, ...rest, labels: new Map<string, string>() }
-      yield { part: { $case: 'row', value } } as const
-    }
-  }
-  const reply = await after.importApiKeys(stream(), callWith(rootKey))
+  const header = { parent, requestId: randomUUID(), onConflict: 0, atomic: false, validateOnly: false } as const
+  const rows = [old, fresh].map(secret => messageOf(secret, ['orders:READ']))
+  const reply = await after.importApiKeys(streamOf(header, rows), callWith(rootKey))
   expect(reply).toMatchObject({ imported: 1, failed: 1 })
   const name = reply.results.flatMap(({ outcome }) => (outcome?.$case === 'name' ? [outcome.value] : []))[0]
   expect(await client().call('getApiKey', { name })).toMatchObject({ displayName: fresh, pepperId: 'p2' })
