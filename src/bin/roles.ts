@@ -1,8 +1,9 @@
 // What `serve`, `check`, `admin`, `migrate` and `bootstrap` do, in the order of faults.md section 5: everything is judged before
 // anything is opened, what is opened is closed in the opposite order, and a port is taken before a table is loaded.
 import { existsSync } from 'node:fs'
-import { type ExitCode, exitOk, type Invocation, type Io } from '../cli/command.ts'
+import { type ExitCode, exitOk, type Invocation, type Io, OutputFailure } from '../cli/command.ts'
 import type { RoleHandlers } from '../cli/commands.ts'
+import { deliver } from '../cli/deliver.ts'
 import { createNames } from '../core/names.ts'
 import type { Metrics } from '../observe/metrics.ts'
 import { makeBootstrapToken, makeOwnAdminKey } from './bootstrap.ts'
@@ -63,8 +64,8 @@ async function serve(frame: Frame, io: Io): Promise<ExitCode> {
       facade: running.facade,
       metrics: http.address,
     }
-    io.out(servingText(frame, profiles, ports))
-    if (secret !== undefined) io.out(adminKeyText(secret, adminKeyFile(config)))
+    show(frame, io, servingText(frame, profiles, ports))
+    if (secret !== undefined) show(frame, io, adminKeyText(secret, adminKeyFile(config)))
     else if (!existsSync(adminKeyFile(config))) io.err(lostKeyText)
     log.info('serving', { ...ports, version: frame.version, ...safetyOptOutFields(config) })
     return runUntilEnded(frame.ending, [serving, running], log, frame.hardExit)
@@ -118,7 +119,8 @@ async function migrateOnly(frame: Frame, io: Io): Promise<ExitCode> {
   return closing(async close => {
     const opened = close(await openDatabase(config, { exclusive: false, log, onFailure: frame.ending.fail }))
     const applied = await migrateWhenReachable(opened.database, log, migrateWaitMs)
-    io.out(applied.length === 0 ? 'The schema is up to date.\n' : `Applied ${applied.join(', ')}.\n`)
+    const text = applied.length === 0 ? 'The schema is up to date.\n' : `Applied ${applied.join(', ')}.\n`
+    deliver(io, text, text.trim())
     return exitOk
   })
 }
@@ -135,7 +137,7 @@ async function bootstrap(frame: Frame, io: Io, invocation: Invocation): Promise<
     const opened = close(await openDatabase(config, { exclusive: false, log, onFailure: frame.ending.fail }))
     await requireReady(opened.database)
     const token = await makeBootstrapToken(opened.database, adminPepper, invocation.flag('break-glass'))
-    io.out(`${token}\n`)
+    deliver(io, `${token}\n`, 'The token is lost and nobody can use it: run the command again.')
     io.err('Good for 15 minutes and one use: gatewarden bootstrap complete TOKEN --save admin.key\n')
     return exitOk
   })
@@ -199,9 +201,23 @@ function keepOrPrint({ config, log }: Frame, io: Io, secret: string): void {
   try {
     keepAdminKey(config, secret)
   } catch (error) {
-    io.out(adminKeyText(secret, null))
     log.error('the admin key could not be kept', { error })
+    deliver(
+      io,
+      adminKeyText(secret, null),
+      'The admin key is lost: `gatewarden bootstrap --break-glass` makes another.',
+    )
     throw error
+  }
+}
+
+/** Nobody need read it: `serve | head` goes on serving. */
+function show({ log }: Frame, io: Io, text: string): void {
+  try {
+    io.out(text)
+  } catch (error) {
+    if (!(error instanceof OutputFailure)) throw error
+    log.warn('standard output cannot be written; serving goes on', { reason: error.reason })
   }
 }
 

@@ -1,26 +1,16 @@
-// `gatewarden keys import`: JSON Lines of rows with digests, streamed to the service. Secrets are never read or sent.
-import { readFileSync } from 'node:fs'
-import { resolve } from 'node:path'
-import { z } from 'zod'
-import { codeOf } from '../config/read-environment.ts'
+// `gatewarden keys import`: rows with digests, streamed to the service. Secrets are never read or sent.
 import {
   ImportApiKeysRequest,
   ImportApiKeysRequest_OnConflict,
-  type ImportApiKeysRequest_Row,
   type ImportApiKeysResponse,
 } from '../gen/gatewarden/admin/v1/api_key_admin.ts'
-import { ScopeMode } from '../gen/gatewarden/admin/v1/resources.ts'
+import { statusDetails } from '../rpc/client.ts'
 import { keysOf, organizationPositional } from './api-keys.ts'
-import { type Command, exitFailed, exitOk, type Flags, type Invocation, type Io, UsageError } from './command.ts'
-import { withConnection } from './connect.ts'
-import { creationFields, creationFlags, finish } from './mutation.ts'
+import { type Command, exitFailed, type Flags, type Invocation, type Io } from './command.ts'
+import { type FileRow, readImportFile } from './import-file.ts'
+import { creationFields, creationFlags, finish, withChange } from './mutation.ts'
 import { harmless } from './render.ts'
-import { organizationName, parseChoice, parseInstant } from './values.ts'
-
-/** Most rows of one stream, by admin-api.md section 6; the file is refused before anything is sent. */
-const rowsMax = 10_000
-/** Faulty lines that are listed. */
-const faultsShownMax = 20
+import { organizationName, parseChoice } from './values.ts'
 
 const flags = {
   'on-conflict': {
@@ -31,20 +21,6 @@ const flags = {
   atomic: { type: 'boolean', help: 'all rows or none; at most 1000' },
   ...creationFlags,
 } as const satisfies Flags
-
-const row = z.strictObject({
-  display_name: z.string(),
-  environment: z.string(),
-  digest: z.string().regex(/^[0-9a-fA-F]{64}$/, 'must be the SHA-256 of the secret as 64 hex digits'),
-  key_hint: z.string(),
-  scopes: z.array(z.string()).optional(),
-  scope_mode: z.enum(['LISTED', 'ALL']).optional(),
-  allowlist: z.array(z.strictObject({ cidr: z.string(), label: z.string().optional() })).optional(),
-  expire_time: z.string().optional(),
-  create_time: z.string().optional(),
-  labels: z.record(z.string(), z.string()).optional(),
-  description: z.string().optional(),
-})
 
 async function run(invocation: Invocation, io: Io) {
   const [organization = '', file = ''] = invocation.positionals
@@ -58,85 +34,41 @@ async function run(invocation: Invocation, io: Io) {
     atomic: invocation.flag('atomic'),
     ...creationFields(invocation, io),
   }
-  const rows = readRows(readText(file, io), file, io)
+  const rows = readImportFile(file, header.atomic, io)
   const requests = [
     ImportApiKeysRequest.create({ part: { $case: 'header', value: header } }),
-    ...rows.map((value): ImportApiKeysRequest => ({ part: { $case: 'row', value } })),
+    ...rows.map(({ row }): ImportApiKeysRequest => ({ part: { $case: 'row', value: row } })),
   ]
-  return withConnection(invocation, io, async connection => {
+  return withChange(invocation, io, header, async connection => {
     const reply = await keysOf(connection).importApiKeys(requests)
-    await finish(reply, resultText(reply), invocation, io, connection)
-    return reply.failed > 0 ? exitFailed : exitOk
+    const code = await finish(reply, resultText(reply, file, rows), invocation, io, connection)
+    tellKnown(reply, io)
+    return reply.failed > 0 ? exitFailed : code
   })
 }
 
-function readText(file: string, io: Io): string {
-  try {
-    return readFileSync(resolve(io.cwd, file), 'utf8')
-  } catch (error) {
-    throw new UsageError(`${file} cannot be read (${codeOf(error)}).`)
-  }
-}
-
-/** All rows of the file, or every faulty line at once. @throws UsageError */
-export function readRows(text: string, file: string, io: Io): ImportApiKeysRequest_Row[] {
-  const lines = text.split('\n').map((line, index) => ({ line: line.trim(), number: index + 1 }))
-  const filled = lines.filter(({ line }) => line !== '')
-  if (filled.length === 0) throw new UsageError(`${file} has no row; write one JSON object a line.`)
-  if (filled.length > rowsMax)
-    throw new UsageError(`${file} has ${filled.length} rows; import at most ${rowsMax} at a time.`)
-  const faults: string[] = []
-  const rows = filled.flatMap(({ line, number }) => {
-    try {
-      return [toRow(line, io)]
-    } catch (error) {
-      faults.push(`  ${file}:${number}: ${error instanceof Error ? error.message : 'not readable'}`)
-      return []
-    }
+function resultText(reply: ImportApiKeysResponse, file: string, rows: readonly FileRow[]): string {
+  const failures = reply.results.flatMap(({ row, outcome }) => {
+    if (outcome?.$case !== 'error') return []
+    const { violations } = statusDetails(outcome.value)
+    const parts = violations.length > 1 ? violations.map(each => `${each.field}: ${each.description}`) : []
+    const text = parts.length > 0 ? parts.join('; ') : outcome.value.message
+    return [`  ${file}:${rows[row]?.line ?? row + 1}: ${harmless(text)}\n`]
   })
-  if (faults.length > 0) {
-    const more = faults.length > faultsShownMax ? [`  and ${faults.length - faultsShownMax} more`] : []
-    throw new UsageError(['rows that cannot be sent:', ...faults.slice(0, faultsShownMax), ...more].join('\n'))
-  }
-  return rows
-}
-
-function toRow(line: string, io: Io): ImportApiKeysRequest_Row {
-  const parsed = row.safeParse(parseJson(line))
-  if (!parsed.success)
-    throw new Error(parsed.error.issues.map(issue => `${issue.path.join('.')}: ${issue.message}`).join('; '))
-  const { data } = parsed
-  const instant = (text: string | undefined, name: string) =>
-    text === undefined ? undefined : parseInstant(text, name, io.now())
-  return {
-    displayName: data.display_name,
-    environment: data.environment,
-    digest: Buffer.from(data.digest, 'hex'),
-    keyHint: data.key_hint,
-    scopes: data.scopes ?? [],
-    scopeMode: data.scope_mode === undefined ? ScopeMode.SCOPE_MODE_UNSPECIFIED : ScopeMode[data.scope_mode],
-    allowlist: (data.allowlist ?? []).map(({ cidr, label }) => ({ cidr, label: label ?? '' })),
-    expireTime: instant(data.expire_time, 'expire_time'),
-    createTime: instant(data.create_time, 'create_time'),
-    labels: new Map(Object.entries(data.labels ?? {})),
-    description: data.description ?? '',
-  }
-}
-
-/** JSON.parse quotes what it read; a line may hold what must not be shown. */
-function parseJson(line: string): unknown {
-  try {
-    return JSON.parse(line)
-  } catch {
-    throw new Error('is no JSON object')
-  }
-}
-
-function resultText(reply: ImportApiKeysResponse): string {
-  const failures = reply.results.flatMap(({ row: number, outcome }) =>
-    outcome?.$case === 'error' ? [`  row ${number + 1}: ${harmless(outcome.value.message)}\n`] : [],
-  )
   return `imported ${reply.imported}, skipped ${reply.skipped}, failed ${reply.failed}\n${failures.join('')}`
+}
+
+/** Whoever runs an import again meets what the first run brought in. */
+function tellKnown(reply: ImportApiKeysResponse, io: Io): void {
+  const known = reply.results.filter(
+    ({ outcome }) => outcome?.$case === 'error' && statusDetails(outcome.value).reason === 'DIGEST_EXISTS',
+  ).length
+  if (known === 0) return
+  const [have, them] =
+    known === 1 ? ['has a digest of a key that exists', 'it'] : ['have digests of keys that exist', 'them']
+  io.err(
+    `${known} of the failed rows ${have} already: if an earlier run imported ${them}, --on-conflict skip passes over ${them} and changes nothing.\n`,
+  )
 }
 
 export const importCommand: Command = {
@@ -144,7 +76,8 @@ export const importCommand: Command = {
   summary: 'Import API keys by the SHA-256 of their secrets.',
   details: [
     'FILE holds one JSON object a line: display_name, environment, digest (64 hex digits), key_hint;',
-    'optional scopes, scope_mode, allowlist, expire_time, create_time, labels, description.',
+    'optional scopes, scope_mode, allowlist, expire_time, create_time (instants), labels, description.',
+    'An import that broke off goes on where it was when it is run again with the --request-id that it named.',
   ],
   positionals: [organizationPositional, { name: 'FILE', help: 'JSON Lines' }],
   flags,

@@ -1,9 +1,9 @@
 // `gatewarden keys finish|extend|suspend|resume|revoke|expire|delete|undelete`: commands that change what state a key is in.
 import { Cascade, RevokeReason } from '../gen/gatewarden/admin/v1/resources.ts'
 import { keyPositional, keysOf, shownKey } from './api-keys.ts'
-import { type Command, exitOk, type Flags, type Invocation, type Io } from './command.ts'
-import { withConnection } from './connect.ts'
-import { finish, mutationFields, mutationFlags } from './mutation.ts'
+import type { Command, Flags, Invocation, Io } from './command.ts'
+import type { Connection } from './connect.ts'
+import { finish, mutationFields, mutationFlags, pinnedInstant, withChange } from './mutation.ts'
 import { required } from './organizations.ts'
 import { apiKeyName, parseChoice, parseInstant } from './values.ts'
 
@@ -24,12 +24,18 @@ type Client = ReturnType<typeof keysOf>
 type Changed = Awaited<ReturnType<Client['expireApiKey']>>
 type Base = { readonly name: string } & ReturnType<typeof mutationFields>
 
+interface Prepared {
+  readonly call: (client: Client, request: Base) => Promise<Changed>
+  /** Flags that mean the same when the command is repeated. */
+  readonly pinned?: string
+}
+
 /** A command that sends the name and the shared fields, and perhaps one more, which `prepare` reads before anything is sent. */
 function simple(
   verb: string,
   summary: string,
   flags: Flags,
-  prepare: (invocation: Invocation, io: Io) => (client: Client, request: Base) => Promise<Changed>,
+  prepare: (invocation: Invocation, io: Io) => Prepared,
 ): Command {
   return {
     words: `keys ${verb}`,
@@ -38,12 +44,12 @@ function simple(
     flags: { ...flags, ...mutationFlags },
     run: async (invocation, io) => {
       const request = { name: apiKeyName(invocation.positionals[0] ?? ''), ...mutationFields(invocation, io) }
-      const call = prepare(invocation, io)
-      return withConnection(invocation, io, async connection => {
+      const { call, pinned = '' } = prepare(invocation, io)
+      const run = async (connection: Connection) => {
         const reply = await call(keysOf(connection), request)
-        await finish(reply, shownKey(reply.apiKey), invocation, io, connection)
-        return exitOk
-      })
+        return finish(reply, shownKey(reply.apiKey), invocation, io, connection)
+      }
+      return withChange(invocation, io, request, run, pinned)
     },
   }
 }
@@ -61,41 +67,34 @@ async function revoke(invocation: Invocation, io: Io) {
     cascade: cascade === undefined ? Cascade.CASCADE_UNSPECIFIED : parseChoice(cascade, 'cascade', Cascade),
     ...mutationFields(invocation, io),
   }
-  return withConnection(invocation, io, async connection => {
+  return withChange(invocation, io, request, async connection => {
     const reply = await keysOf(connection).revokeApiKey(request)
-    await finish(reply, reply.apiKeys.map(shownKey).join('\n'), invocation, io, connection)
-    return exitOk
+    return finish(reply, reply.apiKeys.map(shownKey).join('\n'), invocation, io, connection)
   })
 }
 
 export const apiKeyStateCommands: readonly Command[] = [
-  simple(
-    'finish',
-    'End the grace period of a rotated key now.',
-    {},
-    () => (client, request) => client.finishRotation(request),
-  ),
+  simple('finish', 'End the grace period of a rotated key now.', {}, () => ({
+    call: (client, request) => client.finishRotation(request),
+  })),
   simple(
     'extend',
     'Move the end of the grace period of a rotated key.',
     { until: { type: 'string', value: 'WHEN', help: 'new end: an instant, or a duration from now such as 12h' } },
     (invocation, io) => {
       const graceEndTime = parseInstant(required(invocation, 'until'), 'until', io.now())
-      return (client, request) => client.extendRotation({ ...request, graceEndTime })
+      return {
+        call: (client, request) => client.extendRotation({ ...request, graceEndTime }),
+        pinned: pinnedInstant(invocation, 'until', graceEndTime),
+      }
     },
   ),
-  simple(
-    'suspend',
-    'Deny a key until it is resumed.',
-    noteFlag,
-    invocation => (client, request) => client.suspendApiKey({ ...request, ...reasonOf(invocation) }),
-  ),
-  simple(
-    'resume',
-    'End the suspension of a key.',
-    noteFlag,
-    invocation => (client, request) => client.resumeApiKey({ ...request, ...reasonOf(invocation) }),
-  ),
+  simple('suspend', 'Deny a key until it is resumed.', noteFlag, invocation => ({
+    call: (client, request) => client.suspendApiKey({ ...request, ...reasonOf(invocation) }),
+  })),
+  simple('resume', 'End the suspension of a key.', noteFlag, invocation => ({
+    call: (client, request) => client.resumeApiKey({ ...request, ...reasonOf(invocation) }),
+  })),
   {
     words: 'keys revoke',
     summary: 'End a key for good.',
@@ -103,12 +102,13 @@ export const apiKeyStateCommands: readonly Command[] = [
     flags: revokeFlags,
     run: revoke,
   },
-  simple('expire', 'Let a key expire now; final.', {}, () => (client, request) => client.expireApiKey(request)),
-  simple(
-    'delete',
-    'Delete a key; it can be brought back for 30 days.',
-    {},
-    () => (client, request) => client.deleteApiKey(request),
-  ),
-  simple('undelete', 'Bring back a deleted key.', {}, () => (client, request) => client.undeleteApiKey(request)),
+  simple('expire', 'Let a key expire now; final.', {}, () => ({
+    call: (client, request) => client.expireApiKey(request),
+  })),
+  simple('delete', 'Delete a key; it can be brought back for 30 days.', {}, () => ({
+    call: (client, request) => client.deleteApiKey(request),
+  })),
+  simple('undelete', 'Bring back a deleted key.', {}, () => ({
+    call: (client, request) => client.undeleteApiKey(request),
+  })),
 ]

@@ -5,7 +5,16 @@ import type { ApiKey } from '../gen/gatewarden/admin/v1/resources.ts'
 import { keyFields, keyFlags } from './api-key-fields.ts'
 import { type Command, exitOk, type Flags, type Invocation, type Io, UsageError } from './command.ts'
 import { type Connection, clientFlags, withConnection } from './connect.ts'
-import { creationFields, creationFlags, finish, mutationFields, mutationFlags, warn } from './mutation.ts'
+import {
+  creationFields,
+  creationFlags,
+  finish,
+  mutationFields,
+  mutationFlags,
+  pinnedInstant,
+  warn,
+  withChange,
+} from './mutation.ts'
 import { required } from './organizations.ts'
 import { listAll, listFlags } from './paging.ts'
 import { apiKeyTable, apiKeyText, secretText } from './render.ts'
@@ -58,13 +67,13 @@ async function create(invocation: Invocation, io: Io) {
     callerAddress: invocation.text('caller-address') ?? '',
     ...creationFields(invocation, io),
   }
-  return withConnection(invocation, io, async connection => {
+  const call = async (connection: Connection) => {
     const reply = await keysOf(connection).createApiKey(request)
     warn(reply.warnings, io)
-    const text = shownKey(reply.apiKey) + secretText(reply.secret, reply.secretAlreadyDelivered)
-    await finish(reply, text, invocation, io, connection)
-    return exitOk
-  })
+    const text = shownKey(reply.apiKey) + secretText(reply.secret, reply.secretAlreadyDelivered, reply.apiKey?.name)
+    return finish(reply, text, invocation, io, connection)
+  }
+  return withChange(invocation, io, request, call, pinnedInstant(invocation, 'expires', apiKey.expireTime))
 }
 
 async function get(invocation: Invocation, io: Io) {
@@ -99,14 +108,14 @@ async function list(invocation: Invocation, io: Io) {
 async function update(invocation: Invocation, io: Io) {
   const { apiKey, mask } = keyFields(invocation, io, apiKeyName(invocation.positionals[0] ?? ''))
   if (mask.length === 0) throw new UsageError('nothing to change: give a flag such as --name, --scope or --expires.')
-  return withConnection(invocation, io, async connection => {
-    const callerAddress = invocation.text('caller-address') ?? ''
-    const request = { apiKey, updateMask: mask, callerAddress, ...mutationFields(invocation, io) }
+  const callerAddress = invocation.text('caller-address') ?? ''
+  const request = { apiKey, updateMask: mask, callerAddress, ...mutationFields(invocation, io) }
+  const call = async (connection: Connection) => {
     const reply = await keysOf(connection).updateApiKey(request)
     warn(reply.warnings, io)
-    await finish(reply, shownKey(reply.apiKey), invocation, io, connection)
-    return exitOk
-  })
+    return finish(reply, shownKey(reply.apiKey), invocation, io, connection)
+  }
+  return withChange(invocation, io, request, call, pinnedInstant(invocation, 'expires', apiKey.expireTime))
 }
 
 async function rotate(invocation: Invocation, io: Io) {
@@ -120,14 +129,14 @@ async function rotate(invocation: Invocation, io: Io) {
     overridesMask: mask.length === 0 ? undefined : mask,
     ...mutationFields(invocation, io),
   }
-  return withConnection(invocation, io, async connection => {
+  const call = async (connection: Connection) => {
     const reply = await keysOf(connection).rotateApiKey(request)
     warn(reply.warnings, io)
     const old = reply.predecessor === undefined ? '' : `\nThe key it replaces:\n${apiKeyText(reply.predecessor)}`
-    const text = shownKey(reply.apiKey) + secretText(reply.secret, reply.secretAlreadyDelivered) + old
-    await finish(reply, text, invocation, io, connection)
-    return exitOk
-  })
+    const secret = secretText(reply.secret, reply.secretAlreadyDelivered, reply.apiKey?.name)
+    return finish(reply, shownKey(reply.apiKey) + secret + old, invocation, io, connection)
+  }
+  return withChange(invocation, io, request, call, pinnedInstant(invocation, 'expires', apiKey.expireTime))
 }
 
 export const apiKeyCommands: readonly Command[] = [

@@ -7,16 +7,18 @@ export const exitOk = 0 as const
 export const exitFailed = 1 as const
 /** The command line is wrong. */
 export const exitUsage = 2 as const
+/** What was to be printed could not be written (EX_IOERR of sysexits). */
+export const exitOutput = 74 as const
 /** The configuration is wrong (EX_CONFIG of sysexits). */
 export const exitConfig = 78 as const
 
-export type ExitCode = typeof exitOk | typeof exitFailed | typeof exitUsage | typeof exitConfig
+export type ExitCode = typeof exitOk | typeof exitFailed | typeof exitUsage | typeof exitOutput | typeof exitConfig
 
 /** The outside of a command. */
 export interface Io {
-  /** For results. `text` has its line ends. */
+  /** For results. `text` has its line ends, and is written when this returns. @throws OutputFailure */
   readonly out: (text: string) => void
-  /** For what people should know beside the result. */
+  /** For what people should know beside the result; never throws. */
   readonly err: (text: string) => void
   readonly environment: Readonly<Record<string, string | undefined>>
   readonly cwd: string
@@ -80,5 +82,17 @@ export class CommandFailure extends Error {
   constructor(message: string, code: ExitCode = exitFailed) {
     super(message)
     this.code = code
+  }
+}
+
+/** Standard output takes no more: the disk is full, the reader is gone. Ends the command with `exitOutput`. */
+export class OutputFailure extends Error {
+  override readonly name = 'OutputFailure'
+  /** Of the system, such as `ENOSPC`; `EPIPE`: the reader is gone, which is no fault of a listing. */
+  readonly reason: string
+
+  constructor(reason: string) {
+    super(`standard output cannot be written (${reason})`)
+    this.reason = reason
   }
 }

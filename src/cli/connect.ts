@@ -1,7 +1,9 @@
 // From flags and configuration to a channel to the admin service, with the caller's key.
 // The key is read from a file that only its owner may read; it is never taken from the command line, where everybody sees it.
+import { X509Certificate } from 'node:crypto'
 import { existsSync, readFileSync } from 'node:fs'
 import { resolve } from 'node:path'
+import { createSecureContext } from 'node:tls'
 import type { Config, Role } from '../config/config.ts'
 import { renderFaults } from '../config/fault.ts'
 import { isLocal, parseListen } from '../config/listen-address.ts'
@@ -77,22 +79,52 @@ export async function withConnection<Result>(
   }
 }
 
+/** What an admin key may look like: it goes into a header, and a file of something else must not. */
+const keyForm = /^[\x21-\x7e]{1,512}$/
+
 function readKey(file: string): string {
   if (!existsSync(file)) {
     throw new CommandFailure(
       `no admin key: ${file} does not exist; start \`gatewarden serve\` once in this directory, or name the file with --key-file or GATEWARDEN_CLI_KEY_FILE.`,
+      exitConfig,
     )
   }
   const read = readPrivateFile(file)
-  if (!read.ok) throw new CommandFailure(`the admin key is not usable: found ${read.found}; give it mode 0600.`)
-  return read.content.trim()
+  if (!read.ok) {
+    throw new CommandFailure(
+      `the admin key is not usable: found ${read.found}; accepted: a file with the admin key alone, mode 0400 or 0600.`,
+      exitConfig,
+    )
+  }
+  const key = read.content.trim()
+  if (keyForm.test(key)) return key
+  throw new CommandFailure(
+    `the admin key is not usable: found ${file}, which is ${key === '' ? 'empty' : 'no admin key'}; accepted: a file with the admin key alone.`,
+    exitConfig,
+  )
 }
 
 function readCa(file: string | undefined, cwd: string): Buffer | undefined {
   if (file === undefined) return undefined
-  try {
-    return readFileSync(resolve(cwd, file))
-  } catch (error) {
-    throw new UsageError(`--ca is ${JSON.stringify(file)}, which cannot be read (${codeOf(error)}).`)
+  const refuse = (found: string): never => {
+    throw new CommandFailure(
+      `--ca is ${JSON.stringify(file)}, which ${found}; accepted: a PEM file of the authority that signed the certificate of the service.`,
+      exitConfig,
+    )
   }
+  let pem: Buffer
+  try {
+    pem = readFileSync(resolve(cwd, file))
+  } catch (error) {
+    return refuse(`cannot be read (${codeOf(error)})`)
+  }
+  const certificates = pem.toString('latin1').match(/-----BEGIN CERTIFICATE-----[^-]*-----END CERTIFICATE-----/g) ?? []
+  if (certificates.length === 0) return refuse('holds no PEM certificate')
+  try {
+    for (const each of certificates) void new X509Certificate(each)
+    createSecureContext({ ca: pem })
+  } catch {
+    return refuse('holds a damaged certificate')
+  }
+  return pem
 }

@@ -7,16 +7,35 @@ import {
   type ExitCode,
   exitFailed,
   exitOk,
+  exitOutput,
   exitUsage,
   type Io,
+  OutputFailure,
   UsageError,
 } from './command.ts'
-import { failureJson, failureText } from './failure.ts'
+import { CallFailure, failureJson, failureText } from './failure.ts'
 import { commandHelp, overview, usageLine } from './help.ts'
 import { parseArguments } from './parse-arguments.ts'
 
 /** Runs one command line (without the program's own name). */
 export async function runCommandLine(
+  args: readonly string[],
+  commands: readonly Command[],
+  version: string,
+  io: Io,
+): Promise<ExitCode> {
+  try {
+    return await answer(args, commands, version, io)
+  } catch (error) {
+    if (!(error instanceof OutputFailure)) throw error
+    // Whoever reads no further (`keys list | head`) knows it.
+    if (error.reason !== 'EPIPE')
+      io.err(`gatewarden: ${error.message}; the result is not complete. Free some space, or write elsewhere.\n`)
+    return exitOutput
+  }
+}
+
+async function answer(
   args: readonly string[],
   commands: readonly Command[],
   version: string,
@@ -48,9 +67,10 @@ async function runCommand(command: Command, rest: readonly string[], io: Io): Pr
       io.err(`gatewarden ${command.words}: ${error.message}\n`)
       return error.code
     }
-    if (!(error instanceof RpcFailure)) throw error
-    if (rest.includes('--json')) io.out(`${JSON.stringify(failureJson(error), null, 2)}\n`)
-    io.err(`gatewarden ${command.words}: ${failureText(error)}`)
+    const failure = error instanceof RpcFailure ? new CallFailure(error) : error
+    if (!(failure instanceof CallFailure)) throw error
+    io.err(`gatewarden ${command.words}: ${failureText(failure)}`)
+    if (rest.includes('--json')) io.out(`${JSON.stringify(failureJson(failure), null, 2)}\n`)
     return exitFailed
   }
 }

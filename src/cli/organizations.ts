@@ -3,7 +3,7 @@ import { OrganizationAdminService } from '../gen/gatewarden/admin/v1/organizatio
 import { Organization } from '../gen/gatewarden/admin/v1/resources.ts'
 import { type Command, exitOk, type Flags, type Invocation, type Io, UsageError } from './command.ts'
 import { type Connection, clientFlags, withConnection } from './connect.ts'
-import { creationFields, creationFlags, finish, mutationFields, mutationFlags } from './mutation.ts'
+import { creationFields, creationFlags, finish, mutationFields, mutationFlags, withChange } from './mutation.ts'
 import { listAll, listFlags } from './paging.ts'
 import { organizationTable, organizationText } from './render.ts'
 import { toJson } from './to-json.ts'
@@ -61,10 +61,9 @@ async function create(invocation: Invocation, io: Io) {
     organizationId: invocation.text('id') ?? '',
     ...creationFields(invocation, io),
   }
-  return withConnection(invocation, io, async connection => {
+  return withChange(invocation, io, request, async connection => {
     const reply = await clientOf(connection).createOrganization(request)
-    await finish(reply, shown(reply.organization), invocation, io, connection)
-    return exitOk
+    return finish(reply, shown(reply.organization), invocation, io, connection)
   })
 }
 
@@ -100,11 +99,10 @@ async function update(invocation: Invocation, io: Io) {
   const updateMask = [...(displayName === undefined ? [] : ['display_name']), ...(relabelled ? ['labels'] : [])]
   if (updateMask.length === 0) throw new UsageError('nothing to change: give --name or --label.')
   const changed = Organization.create({ name, displayName: displayName ?? '', labels: labelsOf(invocation) })
-  return withConnection(invocation, io, async connection => {
-    const request = { organization: changed, updateMask, ...mutationFields(invocation, io) }
+  const request = { organization: changed, updateMask, ...mutationFields(invocation, io) }
+  return withChange(invocation, io, request, async connection => {
     const reply = await clientOf(connection).updateOrganization(request)
-    await finish(reply, shown(reply.organization), invocation, io, connection)
-    return exitOk
+    return finish(reply, shown(reply.organization), invocation, io, connection)
   })
 }
 
@@ -117,13 +115,12 @@ function switchCommand(verb: 'suspend' | 'resume', summary: string): Command {
     run: async (invocation, io) => {
       const name = organizationName(invocation.positionals[0] ?? '')
       const request = { name, reason: invocation.text('reason') ?? '', ...mutationFields(invocation, io) }
-      return withConnection(invocation, io, async connection => {
+      return withChange(invocation, io, request, async connection => {
         const client = clientOf(connection)
         const reply = await (verb === 'suspend'
           ? client.suspendOrganization(request)
           : client.resumeOrganization(request))
-        await finish(reply, shown(reply.organization), invocation, io, connection)
-        return exitOk
+        return finish(reply, shown(reply.organization), invocation, io, connection)
       })
     },
   }

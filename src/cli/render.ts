@@ -154,10 +154,10 @@ function reasoned(when: string, why: string): string {
   return when === '' || why === '' ? when : `${when} (${why})`
 }
 
-/** The one time a secret is shown. */
-export function secretText(secret: string, alreadyDelivered: boolean): string {
+/** The one time a secret is shown. `name` is the key's. */
+export function secretText(secret: string, alreadyDelivered: boolean, name = 'NAME'): string {
   if (alreadyDelivered) {
-    return 'The secret was delivered by an earlier call with this request id and cannot be shown again.\nIf it is lost: gatewarden keys rotate NAME --grace 0s\n'
+    return `The secret was delivered by an earlier call with this request id and cannot be shown again.\nIf it is lost: gatewarden keys rotate ${harmless(name)} --grace 0s\n`
   }
   if (secret === '') return ''
   return `\n  ${secret}\n\nThis is the secret. It is shown this once and stored nowhere: keep it now.\n`

@@ -14,6 +14,19 @@ export interface TimestampValue {
 /** A length of time as the API has it. */
 export type DurationValue = TimestampValue
 
+/** Whether a text is a duration. */
+export function isDuration(text: string): boolean {
+  return durationForm.test(text)
+}
+
+/** Whether a text is an RFC 3339 instant that exists. */
+export function isInstant(text: string): boolean {
+  if (!timestampForm.test(text) || Number.isNaN(Date.parse(text))) return false
+  // Date.parse takes the 30th of February for the 2nd of March.
+  const [year = 0, month = 0, day = 0] = text.slice(0, 10).split('-').map(Number)
+  return day <= new Date(Date.UTC(year, month, 0)).getUTCDate()
+}
+
 /** `90s`, `15m`, `24h`, `30d`. @throws UsageError */
 export function parseDuration(text: string, flag: string): DurationValue {
   return durationOfMs(durationMs(text, flag))
@@ -36,12 +49,12 @@ function durationMs(text: string, flag: string): number {
 /** An RFC 3339 instant, or a duration counted from `nowMs`. @throws UsageError */
 export function parseInstant(text: string, flag: string, nowMs: number): TimestampValue {
   if (durationForm.test(text)) return durationOfMs(nowMs + durationMs(text, flag))
-  const unixMs = timestampForm.test(text) ? Date.parse(text) : Number.NaN
-  if (Number.isNaN(unixMs)) {
+  if (!isInstant(text)) {
     throw new UsageError(
       `--${flag} is ${JSON.stringify(text)}; write an instant such as 2027-01-31T12:00:00Z, or a duration from now such as 90d.`,
     )
   }
+  const unixMs = Date.parse(text)
   const fraction = /\.(\d{1,9})/.exec(text)?.[1] ?? ''
   return { seconds: BigInt(Math.floor(unixMs / 1000)), nanos: Number(fraction.padEnd(9, '0')) }
 }
@@ -70,7 +83,9 @@ export function parseLabels(pairs: readonly string[], flag: string): Map<string,
   for (const pair of pairs) {
     const at = pair.indexOf('=')
     if (at < 1) throw new UsageError(`--${flag} is ${JSON.stringify(pair)}; write KEY=VALUE.`)
-    labels.set(pair.slice(0, at), pair.slice(at + 1))
+    const key = pair.slice(0, at)
+    if (labels.has(key)) throw new UsageError(`--${flag} gives ${JSON.stringify(key)} two values; give one.`)
+    labels.set(key, pair.slice(at + 1))
   }
   return labels
 }

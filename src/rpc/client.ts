@@ -194,7 +194,12 @@ function metadataOf(options: RpcClientOptions): Metadata {
 
 function decodeDetails(metadata: Metadata) {
   const [encoded] = metadata.get(statusDetailsKey)
-  const details = Buffer.isBuffer(encoded) ? Status.decode(encoded).details : []
+  return statusDetails(Buffer.isBuffer(encoded) ? Status.decode(encoded) : undefined)
+}
+
+/** What the details of a status say; everything empty where it has none. */
+export function statusDetails(of: Status | undefined) {
+  const details = of?.details ?? []
   const find = <Message>(name: string, type: { decode(octets: Buffer): Message }) => {
     const found = details.find(any => any.typeUrl.endsWith(`/google.rpc.${name}`))
     return found === undefined ? undefined : type.decode(found.value)

@@ -46,11 +46,13 @@ export function invalidArgument(violations: readonly FieldViolation[]): RpcError
   const [first] = violations
   if (first === undefined) throw new Error('invalidArgument needs a violation')
   if (violations.length === 1) return new RpcError(first.reason, `${first.field}: ${first.message}`, { violations })
-  const fields = violations.map(violation => violation.field).slice(0, namedFieldsMax)
-  const more = violations.length > fields.length ? ', …' : ''
-  return new RpcError('FIELD_INVALID', `${violations.length} fields are not valid: ${fields.join(', ')}${more}`, {
-    violations,
-  })
+  const fields = [...new Set(violations.map(violation => violation.field))]
+  if (fields.length === 1) {
+    return new RpcError('FIELD_INVALID', `${first.field} is not valid for ${violations.length} reasons`, { violations })
+  }
+  const more = fields.length > namedFieldsMax ? ', …' : ''
+  const named = fields.slice(0, namedFieldsMax).join(', ')
+  return new RpcError('FIELD_INVALID', `${fields.length} fields are not valid: ${named}${more}`, { violations })
 }
 
 /** Fields named in the text of an error; the details list the others. */

@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import type { Io } from '../../src/cli/command.ts'
+import { type Io, OutputFailure } from '../../src/cli/command.ts'
 import { allCommands } from '../../src/cli/commands.ts'
 import { runCommandLine } from '../../src/cli/main.ts'
 
@@ -23,10 +23,17 @@ const commands = allCommands(
   join(process.cwd(), 'profiles'),
 )
 
+/** Why nothing can be written to standard output; undefined: it can. */
+let refused: string | undefined
+afterEach(() => {
+  refused = undefined
+})
+
 async function run(...args: string[]): Promise<{ code: number; out: string; err: string }> {
   const result = { code: -1, out: '', err: '' }
   const io: Io = {
     out: text => {
+      if (refused !== undefined) throw new OutputFailure(refused)
       result.out += text
     },
     err: text => {
@@ -94,6 +101,11 @@ describe('usage errors end with 2, before anything is done', () => {
     ],
     [['keys', 'create', 'o', '--name', 'a', '--limit', '10'], '--limit is "10"; write REQUESTS/WINDOW'],
     [['keys', 'create', 'o', '--name', 'a', '--label', 'x'], '--label is "x"; write KEY=VALUE'],
+    [['keys', 'create', 'o', '--name', 'a', '--label', 'x=1', '--label', 'x=2'], '--label gives "x" two values'],
+    [
+      ['keys', 'create', 'o', '--name', 'a', '--expires', '2027-02-30T00:00:00Z'],
+      '--expires is "2027-02-30T00:00:00Z"',
+    ],
     [['keys', 'get', 'k'], '"k" is no API key'],
     [['keys', 'update', 'o/k'], 'nothing to change'],
     [['keys', 'revoke', 'o/k'], '--reason is missing.'],
@@ -118,10 +130,10 @@ describe('usage errors end with 2, before anything is done', () => {
 
   it.each([
     ['', 'has no row'],
-    ['{"display_name":"a"}\nnonsense gwa_canary0123\n', 'in.jsonl:2: is no JSON object'],
+    ['{"display_name":"a"}\nnonsense gwa_canary0123\n', 'in.jsonl:2: it is no JSON object'],
     [
       `{"display_name":"a","environment":"live","digest":"${'0'.repeat(63)}","key_hint":"x"}`,
-      'in.jsonl:1: digest: must be the SHA-256',
+      'in.jsonl:1: digest: found a text of 63 characters; accepted: the SHA-256 of the secret as 64 hex digits',
     ],
     [
       `{"display_name":"a","environment":"live","digest":"${'0'.repeat(64)}","key_hint":"x","secret":"canary"}`,
@@ -141,7 +153,7 @@ describe('calls that cannot be made', () => {
     const { code, err } = await run('orgs', 'list')
     expect(err).toContain(`no admin key: ${cwd}/.gatewarden/admin.key does not exist`)
     expect(err).toContain('--key-file')
-    expect(code).toBe(1)
+    expect(code).toBe(78)
   })
 
   it('an admin key that others may read is refused', async () => {
@@ -163,10 +175,55 @@ describe('calls that cannot be made', () => {
     expect(code).toBe(2)
   })
 
+  it.each([
+    ['', 'which is empty'],
+    ['gwa_canary\ngwa_second', 'which is no admin key'],
+    ['gwa_canary\u00e9', 'which is no admin key'],
+  ])('a file that holds no admin key alone is refused: %j', async (content, expected) => {
+    writeFileSync(join(cwd, 'k'), content, { mode: 0o600 })
+    const { code, err } = await run('orgs', 'list', '--key-file', 'k')
+    expect(err).toContain(`the admin key is not usable: found ${cwd}/k, ${expected}`)
+    expect(err).not.toContain('canary')
+    expect(code).toBe(78)
+  })
+
+  it('an authority that is no PEM is refused in one sentence', async () => {
+    writeFileSync(join(cwd, 'k'), 'gwa_x', { mode: 0o600 })
+    writeFileSync(join(cwd, 'none.pem'), 'no PEM at all')
+    const damaged = '-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n'
+    writeFileSync(join(cwd, 'damaged.pem'), damaged)
+    for (const [file, found] of [
+      ['none.pem', 'holds no PEM certificate'],
+      ['damaged.pem', 'holds a damaged certificate'],
+      ['missing.pem', 'cannot be read (ENOENT)'],
+    ] as const) {
+      const { code, err } = await run('orgs', 'list', '--key-file', 'k', '--ca', file)
+      expect(err).toContain(`--ca is "${file}", which ${found}; accepted: a PEM file`)
+      expect(err.trim().split('\n')).toHaveLength(1)
+      expect(code).toBe(78)
+    }
+  })
+
   it('a faulty configuration ends with 78', async () => {
     writeFileSync(join(cwd, 'gatewarden.yaml'), 'log: {level: loud}\n')
     const { code, err } = await run('orgs', 'list')
     expect(err).toContain('gatewarden.yaml:1:7 log.level')
     expect(code).toBe(78)
   })
+})
+
+describe('output that cannot be written', () => {
+  it.each([['--version'], ['help'], ['keys', '--help'], ['keys', 'create', '--help'], ['profile', 'show']])(
+    'ends with 74, and says so unless the reader has gone: %s',
+    async (...args) => {
+      refused = 'ENOSPC'
+      const full = await run(...args)
+      expect(full.err).toBe(
+        'gatewarden: standard output cannot be written (ENOSPC); the result is not complete. Free some space, or write elsewhere.\n',
+      )
+      expect(full.code).toBe(74)
+      refused = 'EPIPE'
+      expect(await run(...args)).toEqual({ code: 74, out: '', err: '' })
+    },
+  )
 })

@@ -226,7 +226,7 @@ describe('API keys', () => {
     const first = await serving.run('keys', 'import', organization, 'in.jsonl')
     expect(first.out).toContain('imported 1, skipped 0, failed 0')
     const again = await serving.run('keys', 'import', organization, 'in.jsonl')
-    expect(again.out).toMatch(/imported 0, skipped 0, failed 1\n {2}row 1: /)
+    expect(again.out).toMatch(/imported 0, skipped 0, failed 1\n {2}in\.jsonl:1: /)
     expect(again.code).toBe(1)
     expect((await serving.run('keys', 'import', organization, 'in.jsonl', '--on-conflict', 'skip')).out).toContain(
       'skipped 1',
