@@ -54,8 +54,8 @@ interface Plan {
   readonly traffic: UsageTrafficQuery
   readonly entries: readonly AllowlistEntry[]
   readonly emptyDenies: boolean
-  /** Whether the log holds every request of the interval, as far as the profile goes. */
-  readonly complete: boolean
+  /** Whether the profile has every request of the interval recorded, and still kept. */
+  readonly kept: boolean
 }
 
 export function simulateIpAllowlist(
@@ -73,10 +73,10 @@ export function simulateIpAllowlist(
         traffic: { ...name, ...interval },
         entries,
         emptyDenies: profile.policy.emptyAllowlist === 'none',
-        complete: record === 'all' && interval.from >= tx.now - retentionMs * 1000,
+        kept: record === 'all' && interval.from >= tx.now - retentionMs * 1000,
       }
     },
-    async answer(usage, { traffic, entries, emptyDenies, complete }) {
+    async answer(usage, { traffic, entries, emptyDenies, kept }) {
       const blocks = entries.map(({ block }) => block)
       const { requests, denied, unknownAddress, top } = await usage.replay(traffic, blocks, emptyDenies, topMax)
       return {
@@ -84,7 +84,7 @@ export function simulateIpAllowlist(
         denied,
         unknownAddress,
         topDenied: top.map(({ lastTime, ...address }) => ({ ...address, lastTime: timestampOf(lastTime) })),
-        complete,
+        complete: kept && !(await usage.hasLosses(traffic.from, traffic.to)),
       }
     },
   }

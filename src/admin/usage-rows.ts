@@ -107,6 +107,8 @@ export interface UsageReads {
   hasAllowed(subject: UsageSubject, from: Micros, to: Micros, rowsSince: Micros): Promise<boolean>
   /** Replays the requests whose fate the address decides against blocks. `top` holds at most `topMax`. */
   replay(query: UsageTrafficQuery, blocks: readonly Cidr[], emptyDenies: boolean, topMax: number): Promise<UsageReplay>
+  /** Whether requests that may lie in the interval were given up by a sidecar, and are in no row. */
+  hasLosses(from: Micros, to: Micros): Promise<boolean>
   /** Addresses of allowed requests, the most frequent first, at most `limit`; and all allowed requests. */
   addresses(
     query: UsageTrafficQuery,

@@ -109,7 +109,7 @@ export const metricCatalogue = {
   gatewarden_usage_dropped_total: {
     kind: 'counter',
     labels: ['decision', 'cause'],
-    help: 'Recorded requests given up: spool full, age, memory full, corrupt, refused by the database.',
+    help: 'Recorded requests given up: spool full, age, memory full, corrupt, set aside, refused by the database.',
   },
   gatewarden_usage_spool_bytes: { kind: 'gauge', labels: [], help: 'Octets of the usage spool on disk.' },
   gatewarden_usage_spool_limit_bytes: { kind: 'gauge', labels: [], help: 'Bound of the usage spool.' },

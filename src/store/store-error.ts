@@ -6,6 +6,9 @@ export class StoreSetupError extends Error {
   override readonly name = 'StoreSetupError'
 }
 
+/** SQLSTATE of a table that is not there: the schema is one version older than this build. */
+export const undefinedTable = '42P01'
+
 /** SQLSTATE of an error that PostgreSQL sent, or undefined for any other value. */
 export function sqlState(error: unknown): string | undefined {
   if (!(error instanceof Error) || !('code' in error) || typeof error.code !== 'string') return undefined

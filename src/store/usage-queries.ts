@@ -19,6 +19,7 @@ import { readFaultOf } from './admin-fault.ts'
 import { Parameters } from './admin-list.ts'
 import { timestamptzParameter } from './column-values.ts'
 import type { Session } from './connection.ts'
+import { sqlState, undefinedTable } from './store-error.ts'
 import { inTransaction } from './transaction.ts'
 import { shownStatus, usageCondition } from './usage-conditions.ts'
 import { countUsage, hourMicros } from './usage-counts.ts'
@@ -52,6 +53,7 @@ export function createUsageReads(pool: pg.Pool): UsageReads {
     lastUsed: subject => lastUsed(pool, subject),
     hasAllowed: (subject, from, to, rowsSince) => hasAllowed(pool, subject, from, to, rowsSince),
     replay: (query, blocks, emptyDenies, topMax) => replay(pool, query, blocks, emptyDenies, topMax),
+    hasLosses: (from, to) => hasLosses(pool, from, to),
     addresses: (query, limit) => addresses(pool, query, limit),
     outside: (query, blocks, rowsMax, limitMs) => outside(pool, query, blocks, rowsMax, limitMs),
   }
@@ -339,6 +341,24 @@ async function replay(
         ? []
         : [{ address: canonicalAddress(row.address), requests: row.of_address, lastTime: row.last_time }],
     ),
+  }
+}
+
+/** Sidecars tell by their wall clocks, of which 10 minutes is the worst that is put up with (faults.md F13). */
+const wallSlackMicros = 600_000_000
+
+async function hasLosses(pool: pg.Pool, from: Micros, to: Micros): Promise<boolean> {
+  const parameters = new Parameters()
+  const [start, end] = [from - wallSlackMicros, to + wallSlackMicros].map(
+    at => `${parameters.add(timestamptzParameter(at))}::timestamptz`,
+  )
+  const text = `SELECT EXISTS (SELECT FROM usage_loss WHERE to_time >= ${start} AND from_time < ${end}) AS lost`
+  try {
+    return (await pool.query<{ lost: boolean }>(text, parameters.values)).rows[0]?.lost !== false
+  } catch (error) {
+    // A schema one version older keeps no losses: then nobody knows of none.
+    if (sqlState(error) === undefinedTable) return true
+    throw readFaultOf(error)
   }
 }
 

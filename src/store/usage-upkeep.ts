@@ -4,6 +4,7 @@
 import type pg from 'pg'
 import type { Micros } from '../core/time.ts'
 import { timestamptzParameter } from './column-values.ts'
+import { sqlState, undefinedTable } from './store-error.ts'
 
 /** How long rows are kept. */
 export interface UsageRetention {
@@ -19,6 +20,8 @@ export interface UsageRetentionCounts {
   readonly partitions: readonly string[]
   readonly rows: number
   readonly counters: number
+  /** Rows that told of losses. */
+  readonly losses: number
 }
 
 /** Differences added up in one transaction. */
@@ -59,7 +62,8 @@ export async function retainUsage(pool: pg.Pool, retention: UsageRetention): Pro
     if (keptMs < longestMs) rows += await deleteRows(pool, 'profile = $3', [profile], now - keptMs * 1000)
   }
   const counters = await deleteCounters(pool, now - retention.countersMs * 1000)
-  return { partitions, rows, counters }
+  const losses = await deleteLosses(pool, now - longestMs * 1000)
+  return { partitions, rows, counters, losses }
 }
 
 async function dropPartitions(pool: pg.Pool, before: Micros): Promise<string[]> {
@@ -115,9 +119,23 @@ async function deleteRows(
   return deleted
 }
 
-async function deleteCounters(pool: pg.Pool, before: Micros): Promise<number> {
-  const text = `DELETE FROM usage_rollup WHERE ctid = ANY (ARRAY(
-      SELECT ctid FROM usage_rollup WHERE hour < $1::timestamptz ORDER BY hour LIMIT ${deletePortion}))`
+function deleteCounters(pool: pg.Pool, before: Micros): Promise<number> {
+  return deleteOld(pool, 'usage_rollup', 'hour', before)
+}
+
+/** Losses of a time whose rows are gone as well. */
+async function deleteLosses(pool: pg.Pool, before: Micros): Promise<number> {
+  try {
+    return await deleteOld(pool, 'usage_loss', 'to_time', before)
+  } catch (error) {
+    if (sqlState(error) === undefinedTable) return 0 // a schema one version older
+    throw error
+  }
+}
+
+async function deleteOld(pool: pg.Pool, table: string, column: string, before: Micros): Promise<number> {
+  const text = `DELETE FROM ${table} WHERE ctid = ANY (ARRAY(
+      SELECT ctid FROM ${table} WHERE ${column} < $1::timestamptz ORDER BY ${column} LIMIT ${deletePortion}))`
   let deleted = 0
   for (let portion = 0; portion < portionsMax; portion++) {
     const count = (await pool.query(text, [timestamptzParameter(before)])).rowCount ?? 0

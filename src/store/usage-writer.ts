@@ -2,12 +2,15 @@
 // together; the position is compared first, so a batch that is stored already is not stored again. Rows that the database
 // takes in no way are found by halves and left out, so that one bad row never holds up the rest.
 import pg from 'pg'
+import { microsFromUnixMs } from '../core/time.ts'
+import type { UsageLoss } from '../usage/losses.ts'
 import type { Position } from '../usage/spool-segment.ts'
 import type { StoreOutcome, UsageBatch, UsageStore } from '../usage/usage-store.ts'
+import { timestamptzParameter } from './column-values.ts'
 import { explainConnect } from './connect-failure.ts'
 import { type Database, type Session, sessionConfig } from './connection.ts'
 import { copyIn } from './copy-in.ts'
-import { sqlState } from './store-error.ts'
+import { sqlState, undefinedTable } from './store-error.ts'
 
 /** Session of the writer. A commit that is told is kept: the spool's file is removed on its strength. */
 export function usageWriterSession(sidecar: string): Session {
@@ -35,6 +38,10 @@ const moveStatement = `
   ON CONFLICT (sidecar, lane) DO UPDATE
     SET segment = excluded.segment, position = excluded.position, update_time = clock_timestamp()
     WHERE p.segment = $5 AND p.position = $6`
+
+const lossStatement = `
+  INSERT INTO usage_loss (sidecar, number, from_time, to_time, allowed, denied) VALUES ($1, $2, $3, $4, $5, $6)
+  ON CONFLICT DO NOTHING`
 
 /** Connects at the first call and whenever a connection was lost. */
 export function createUsageWriter(database: Database, sidecar: string): UsageStore {
@@ -83,6 +90,16 @@ class PostgresUsageWriter implements UsageStore {
 
   async forget(sidecar: string): Promise<void> {
     await this.limited(client => client.query('DELETE FROM usage_position WHERE sidecar = $1', [sidecar]))
+  }
+
+  async lose(sidecar: string, { number, span, allowed, denied }: UsageLoss): Promise<void> {
+    const [from, to] = [span.from, span.to].map(unixMs => timestamptzParameter(microsFromUnixMs(unixMs)))
+    try {
+      await this.limited(client => client.query(lossStatement, [sidecar, number, from, to, allowed, denied]))
+    } catch (error) {
+      // A schema one version older has no place for it, and nobody who asks.
+      if (sqlState(error) !== undefinedTable) throw error
+    }
   }
 
   async close(): Promise<void> {

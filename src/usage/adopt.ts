@@ -2,9 +2,9 @@
 // learns what is in it. Every folder is the run of one process; its name is the process's id, with the adopter's behind.
 import { join } from 'node:path'
 import { frameRoom } from './frame.ts'
-import { frameHeaderLength, type Lane, lanes, segmentHeaderLength } from './record-format.ts'
+import { allowedLane, frameHeaderLength, type Lane, lanes, segmentHeaderLength } from './record-format.ts'
 import { ReplayGuard } from './replay-guard.ts'
-import { hasLivingOwner, type ProcessProbe } from './run-owner.ts'
+import { hasLivingOwner, type ProcessProbe, unmarkOwner, untouchedMs } from './run-owner.ts'
 import type { SegmentReader } from './segment-reader.ts'
 import type { SpoolCounts, SpoolObserver } from './spool-counts.ts'
 import { isAbsent, type SpoolFiles } from './spool-files.ts'
@@ -32,6 +32,7 @@ export interface AdoptedRun {
 }
 
 const uuid = '[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}'
+const unfinishedName = new RegExp(`^\\.${uuid}$`)
 const folderName = new RegExp(`^(${uuid})(?:~(${uuid}))?$`)
 /** Behind the name of a file that was set aside. */
 export const badSuffix = '.bad'
@@ -50,6 +51,7 @@ export async function adoptRuns(
   for (const name of await options.files.list(options.directory)) {
     if (known.has(join(options.directory, name))) continue
     try {
+      await removeUnfinished(name, options)
       const claimed = await claim(name, options)
       if (claimed !== undefined) adopt(await open(claimed, options))
     } catch (error) {
@@ -60,6 +62,17 @@ export async function adoptRuns(
     }
   }
   return isWell
+}
+
+/** A process that died while it made its folder left one under another name, with nothing in it but its mark. */
+async function removeUnfinished(name: string, { directory, files, probe, wall }: AdoptOptions): Promise<void> {
+  if (!unfinishedName.test(name)) return
+  const folder = join(directory, name)
+  // One that has no mark yet may get it at any moment.
+  if (wall() - (await files.changed(folder)) < untouchedMs) return
+  if (await hasLivingOwner(files, folder, probe, wall())) return
+  await unmarkOwner(files, folder)
+  await files.removeFolder(folder)
 }
 
 interface Claimed {
@@ -80,13 +93,12 @@ async function claim(name: string, options: AdoptOptions): Promise<Claimed | und
 }
 
 async function open({ sidecar, folder }: Claimed, options: AdoptOptions): Promise<AdoptedRun> {
-  const { files, counts, observer } = options
+  const { files, observer } = options
   const guard = new ReplayGuard(files, folder, error => observer.noticed('a replay cannot be marked', { error }))
   const bad = await guard.open()
   if (bad !== undefined) {
-    await files.rename(join(folder, bad), join(folder, `${bad}${badSuffix}`))
+    await setAside(join(folder, bad), await recordsOfFile(folder, bad, options), options)
     await guard.clear()
-    counts.setAside += 1
     observer.noticed('two starts died over a spool segment; it was set aside', { file: join(folder, bad + badSuffix) })
   }
   const names = await files.list(folder)
@@ -100,6 +112,39 @@ async function open({ sidecar, folder }: Claimed, options: AdoptOptions): Promis
     opened.push(state)
   }
   return { sidecar, folder, guard, lanes: opened }
+}
+
+interface Told {
+  readonly lane: Lane
+  /** 0: nobody can tell how many. */
+  readonly records: number
+  readonly from: number
+}
+
+/** Records of a segment into which nobody looks: by its header and the one behind it. */
+async function recordsOfFile(folder: string, name: string, { files, reader }: AdoptOptions): Promise<Told | undefined> {
+  const parsed = parseSegmentName(name)
+  const header = await reader.readHeader(join(folder, name))
+  if (parsed === undefined || header === undefined) return undefined
+  const behind = (await files.list(folder)).find(each => {
+    const other = parseSegmentName(each)
+    return other?.lane === parsed.lane && other.number === parsed.number + 1
+  })
+  const next = behind === undefined ? undefined : await reader.readHeader(join(folder, behind))
+  const records = next === undefined ? 0 : Math.max(0, next.sequence - header.sequence)
+  return { lane: parsed.lane, records, from: header.startedUnixMs }
+}
+
+/** A file whose header cannot be read was begun this long before its last change at most: it is closed after a minute. */
+const unreadableSpanMs = 3_600_000
+
+/** Keeps a file for people to look at. Some of what is in it may be stored; that it may not be is what is told. */
+async function setAside(path: string, told: Told | undefined, { files, counts }: AdoptOptions): Promise<void> {
+  const changed = await files.changed(path)
+  await files.rename(path, path + badSuffix)
+  counts.setAside += 1
+  const { lane, records, from } = told ?? { lane: allowedLane, records: 0, from: changed - unreadableSpanMs }
+  counts.lose(lane, 'set_aside', records, { from, to: changed })
 }
 
 /** Segments of a lane, oldest first. Read from the newest on, since each bounds the one before it. */
@@ -141,18 +186,23 @@ async function openSegment(
   const { files, reader, counts } = options
   const header = await reader.readHeader(path)
   const size = await files.size(path)
-  if (header === undefined || header.lane !== lane || header.number !== number) return discard(path, size, options)
+  // The header is written first and alone: what stands behind one that is not sound was once behind a sound one.
+  const isTorn = size <= segmentHeaderLength
+  if (header === undefined || header.lane !== lane || header.number !== number) return discard(path, isTorn, options)
   const sequenceEnd = next?.sequence ?? Number.POSITIVE_INFINITY
   const range = { start: segmentHeaderLength, end: size, sequence: header.sequence, sequenceEnd }
   const survey = await reader.survey(path, range, guarded)
-  if (survey.records === 0) return discard(path, size, options)
+  if (survey.records === 0) return discard(path, size <= firstFrameLengthMax, options)
   // Between segments whose numbers follow each other nothing was kept elsewhere or given up.
   const behind = next !== undefined && next.number === number + 1 ? Math.max(0, sequenceEnd - survey.next) : 0
-  counts.drop(lane, 'corrupt', survey.lost + behind)
+  const { startedUnixMs } = header
+  const endedUnixMs = await files.changed(path)
+  counts.drop(lane, 'corrupt', survey.lost + behind, { from: startedUnixMs, to: endedUnixMs })
   return {
     number,
     sequence: header.sequence,
-    startedUnixMs: header.startedUnixMs,
+    startedUnixMs,
+    endedUnixMs,
     path,
     memory: null,
     bytes: survey.bytes,
@@ -163,14 +213,17 @@ async function openSegment(
   }
 }
 
+/** A longer file holds more than the first batch, in whose writing its process can have died. */
+const firstFrameLengthMax = segmentHeaderLength + frameHeaderLength + frameRoom
+
 /** A file without a sound record: removed if its process can have died before the first one, else kept for people. */
-async function discard(path: string, size: number, { files, counts, observer }: AdoptOptions): Promise<undefined> {
-  if (size <= segmentHeaderLength + frameHeaderLength + frameRoom) {
+async function discard(path: string, isTorn: boolean, options: AdoptOptions): Promise<undefined> {
+  const { files, observer } = options
+  if (isTorn) {
     await files.remove(path)
     return undefined
   }
-  await files.rename(path, path + badSuffix)
-  counts.setAside += 1
+  await setAside(path, undefined, options)
   observer.noticed('a spool segment cannot be read; it was set aside', { file: path + badSuffix })
   return undefined
 }

@@ -8,6 +8,7 @@ export function joiningStore(store: UsageStore, join: Pick<AccessJoin, 'settle'>
   return {
     position: (sidecar, lane) => store.position(sidecar, lane),
     forget: sidecar => store.forget(sidecar),
+    lose: (sidecar, loss) => store.lose(sidecar, loss),
     close: () => store.close(),
     async store(batch: UsageBatch) {
       let stored = false

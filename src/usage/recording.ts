@@ -47,9 +47,9 @@ export function startRecording(options: RecordingOptions): Recording {
   const { directory, sidecar, files, probe, observer, mono, wall, store } = options
   const folder = join(directory, sidecar)
   const counts = new SpoolCounts()
-  const spool = new Spool({ ...options, folder, counts })
-  const encoder = new RecordEncoder({ sink: spool, clientIpMode: options.clientIpMode })
   const ownFolder = new OwnFolder(options, folder)
+  const spool = new Spool({ ...options, folder, openFolder: () => ownFolder.open(), counts })
+  const encoder = new RecordEncoder({ sink: spool, clientIpMode: options.clientIpMode })
   ownFolder.make()
   const onTurn = () => {
     spool.tick()
@@ -97,6 +97,7 @@ class OwnFolder {
   private readonly options: RecordingOptions
   private readonly folder: string
   private touchAt: number
+  private isMarked = false
 
   constructor(options: RecordingOptions, folder: string) {
     this.options = options
@@ -104,22 +105,32 @@ class OwnFolder {
     this.touchAt = options.mono() + touchEveryMs
   }
 
-  /** Made under another name, so that nobody sees it without its mark and takes it for one that is given up. */
+  /** At the start. A disk that does not let it is asked again with the first segment. */
   make(): void {
-    const { directory, sidecar, files, probe, observer } = this.options
-    const unfinished = join(directory, `.${sidecar}`)
     try {
-      files.makeFolder(unfinished)
-      markOwner(files, unfinished, probe)
-      files.renameNow(unfinished, this.folder)
+      this.open()
     } catch (error) {
-      observer.spoolFailed(error)
+      this.options.observer.spoolFailed(error)
     }
+  }
+
+  /** Makes it under another name, so that nobody sees it without its mark and takes it for one that is given up. */
+  open(): void {
+    const { directory, sidecar, files, probe } = this.options
+    if (this.isMarked) {
+      files.makeFolder(this.folder)
+      return
+    }
+    const unfinished = join(directory, `.${sidecar}`)
+    files.makeFolder(unfinished)
+    markOwner(files, unfinished, probe)
+    files.renameNow(unfinished, this.folder)
+    this.isMarked = true
   }
 
   touch(): void {
     const { files, mono, wall, observer } = this.options
-    if (mono() < this.touchAt) return
+    if (mono() < this.touchAt || !this.isMarked) return
     this.touchAt = mono() + touchEveryMs
     touchOwner(files, this.folder, wall()).catch((error: unknown) => {
       observer.noticed('the spool folder of this process cannot be marked', { error })
@@ -129,6 +140,7 @@ class OwnFolder {
   /** @param isEmpty nothing in it is needed any more */
   async leave(isEmpty: boolean): Promise<void> {
     const { files, observer } = this.options
+    if (!this.isMarked) return
     try {
       await unmarkOwner(files, this.folder)
       if (isEmpty) await files.removeFolder(this.folder)

@@ -21,9 +21,12 @@ export const untouchedMs = 60_000
 /** Marks a folder as this process's. */
 export function markOwner(files: SpoolFiles, folder: string, probe: ProcessProbe): void {
   const text = Buffer.from(`${probe.self}\n${probe.namespace}\n`)
-  const file = files.create(join(folder, ownerFile))
+  const path = join(folder, ownerFile)
+  files.removeNow(path) // of an attempt that failed
+  const file = files.create(path)
   try {
-    files.write(file, text, 0, text.length)
+    const written = files.write(file, text, 0, text.length)
+    if (written < text.length) throw new Error('the mark of a spool folder could not be written whole')
   } finally {
     files.close(file)
   }

@@ -1,4 +1,5 @@
 // What recording counts, and whom it tells when something begins or ceases to go wrong. Numbers only; never part of a record.
+import { Losses, type Span } from './losses.ts'
 import { allowedLane, type Lane } from './record-format.ts'
 
 /** Why records were given up. */
@@ -13,12 +14,21 @@ export class SpoolCounts {
   /** Of those, records that another process had left. */
   replayed = 0
   writeErrors = 0
-  /** Segments that were set aside because starts died over them. */
+  /** Segments that were set aside: unreadable, or starts died over them. */
   setAside = 0
+  /** When what was given up was made, for those who judge by the log. */
+  readonly losses = new Losses()
   private readonly dropped = new Map<string, number>()
 
-  drop(lane: Lane, cause: DropCause, records: number): void {
-    if (records <= 0) return
+  /** @param made when the records were made */
+  drop(lane: Lane, cause: DropCause, records: number, made: Span): void {
+    if (records > 0) this.lose(lane, cause, records, made)
+  }
+
+  /** As `drop`, where records are gone that nobody can count: `records` is 0 then. */
+  lose(lane: Lane, cause: DropCause, records: number, made: Span): void {
+    this.losses.add(lane, records, made)
+    if (records === 0) return
     const key = `${lane === allowedLane ? 'allow' : 'deny'} ${cause}`
     this.dropped.set(key, (this.dropped.get(key) ?? 0) + records)
   }

@@ -1,5 +1,6 @@
 // One segment of a lane as the process knows it, and the lane: its segments in order and how far they are stored.
 // Only records that are wholly in a segment are within its `bytes`; what lies behind is no record.
+import type { Span } from './losses.ts'
 import { type Lane, segmentHeaderLength } from './record-format.ts'
 
 export interface Segment {
@@ -7,9 +8,11 @@ export interface Segment {
   /** Sequence of its first record. */
   readonly sequence: number
   readonly startedUnixMs: number
+  /** No record of it is younger; null: it is still appended to. */
+  endedUnixMs: number | null
   /** Null: in memory alone, since its file could not be written. */
   readonly path: string | null
-  readonly memory: Buffer | null
+  memory: Buffer | null
   /** Octets that hold the header and whole records. */
   bytes: number
   records: number
@@ -49,6 +52,11 @@ export function createLane(sidecar: string, lane: Lane, isOwn: boolean): LaneSta
 /** Records of a segment that would be lost with it. */
 export function unstored({ records, stored }: Segment): number {
   return records - stored
+}
+
+/** When its records were made. @param wall Unix milliseconds */
+export function spanOf({ startedUnixMs, endedUnixMs }: Segment, wall: () => number): Span {
+  return { from: startedUnixMs, to: endedUnixMs ?? wall() }
 }
 
 /** The number in a file's name, which tells the lane as well. */

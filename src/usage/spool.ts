@@ -8,11 +8,13 @@ import type { FrameSink } from './record-encoder.ts'
 import { allowedLane, deniedLane, type Lane, segmentHeaderLength } from './record-format.ts'
 import type { DropCause, SpoolCounts, SpoolObserver } from './spool-counts.ts'
 import type { SpoolFiles } from './spool-files.ts'
-import { createLane, type LaneState, type Segment, segmentName, unstored } from './spool-segment.ts'
+import { createLane, type LaneState, type Segment, segmentName, spanOf, unstored } from './spool-segment.ts'
 
 export interface SpoolOptions {
   /** Folder of this process's segments. */
   readonly folder: string
+  /** Sees to it that the folder is there, and is known to be this process's. @throws when the disk does not let it */
+  readonly openFolder: () => void
   /** UUID of this process. */
   readonly sidecar: string
   readonly files: SpoolFiles
@@ -106,11 +108,16 @@ export class Spool implements FrameSink {
         this.options.counts.recorded += buffer.count
         return
       }
-      this.options.counts.drop(lane, this.retryAt === null ? 'full' : 'memory', buffer.count)
+      this.dropBatch(lane, this.retryAt === null ? 'full' : 'memory', buffer.count)
     } catch (error) {
       this.failed(error)
-      this.options.counts.drop(lane, 'memory', buffer.count)
+      this.dropBatch(lane, 'memory', buffer.count)
     }
+  }
+
+  private dropBatch(lane: Lane, cause: DropCause, records: number): void {
+    const now = this.options.wall()
+    this.options.counts.drop(lane, cause, records, { from: now, to: now })
   }
 
   /** Closes what is old, gives up what is too old. Call it now and then. */
@@ -120,7 +127,7 @@ export class Spool implements FrameSink {
       const { active } = own
       if (active === null || active.records === 0) continue
       const isStored = unstored(active) === 0 && active.bytes > this.segmentBytes / 8
-      if (isStored || now - own.openedAt >= segmentAgeMs) this.close(own)
+      if (isStored || (active.memory === null && now - own.openedAt >= segmentAgeMs)) this.close(own)
     }
     const oldest = this.options.wall() - recordAgeMaxMs
     for (const state of this.lanes) {
@@ -162,13 +169,20 @@ export class Spool implements FrameSink {
     const { active } = own
     if (active === null) return
     const room = active.memory === null ? this.segmentBytes : active.memory.length
-    const isBackOnDisk = active.memory !== null && this.options.mono() >= (this.retryAt ?? 0)
-    if (active.bytes + length > room || isBackOnDisk) this.close(own)
+    if (active.bytes + length > room) this.close(own)
+  }
+
+  /** Where the next batch goes. What is in memory grows on until a file can be opened: each try would cost a segment. */
+  private target(own: OwnLane, length: number): Segment | null {
+    const { active } = own
+    if (active === null) return this.begin(own, length)
+    if (active.memory === null || this.options.mono() < (this.retryAt ?? 0)) return active
+    return this.beginFile(own, length) ?? active
   }
 
   /** @returns false: it could not be written; the next attempt goes somewhere else. */
   private write(own: OwnLane, buffer: RecordBuffer): boolean {
-    const segment = own.active ?? this.begin(own, buffer.at)
+    const segment = this.target(own, buffer.at)
     if (segment === null) return false
     if (segment.memory !== null) {
       segment.memory.set(buffer.bytes.subarray(0, buffer.at), segment.bytes)
@@ -212,7 +226,6 @@ export class Spool implements FrameSink {
 
   private begin(own: OwnLane, length: number): Segment | null {
     const now = this.options.mono()
-    own.openedAt = now
     if (this.retryAt === null || now >= this.retryAt) {
       const segment = this.beginFile(own, length)
       if (segment !== null) return segment
@@ -222,7 +235,7 @@ export class Spool implements FrameSink {
   }
 
   private beginFile(own: OwnLane, length: number): Segment | null {
-    const { files, folder, wall } = this.options
+    const { files, folder, openFolder, wall } = this.options
     if (!this.makeRoom('file', length + segmentHeaderLength, own)) return null
     const number = own.number + 1
     const { lane } = own.state
@@ -230,7 +243,7 @@ export class Spool implements FrameSink {
     const header = { lane, number, sequence: own.sequence, startedUnixMs: wall() }
     let file = -1
     try {
-      files.makeFolder(folder)
+      openFolder()
       file = files.create(path)
       this.writeWhole(file, writeSegmentHeader(header), segmentHeaderLength)
     } catch (error) {
@@ -239,8 +252,10 @@ export class Spool implements FrameSink {
       if (file >= 0) this.abandon(file, path)
       return null
     }
+    this.close(own)
     own.number = number
     own.file = file
+    own.openedAt = this.options.mono()
     return this.activate(own, { ...header, path, memory: null })
   }
 
@@ -266,6 +281,7 @@ export class Spool implements FrameSink {
       number,
       sequence,
       startedUnixMs,
+      endedUnixMs: null,
       path,
       memory,
       bytes: segmentHeaderLength,
@@ -285,12 +301,18 @@ export class Spool implements FrameSink {
     const { active, file } = own
     if (active === null) return
     active.open = false
+    active.endedUnixMs = this.options.wall()
     own.active = null
     own.file = -1
     if (file >= 0) this.closeFile(file)
-    if (active.records > 0) return
-    this.forget(own.state, active)
-    this.removeFile(active)
+    if (active.records === 0) {
+      this.forget(own.state, active)
+      this.removeFile(active)
+    } else if (active.memory !== null) {
+      // It keeps no more memory than it needs: how much there is bounds how many records wait.
+      this.memoryTotal -= active.memory.length - active.bytes
+      active.memory = Buffer.from(active.memory.subarray(0, active.bytes))
+    }
   }
 
   private abandon(file: number, path: string): void {
@@ -358,7 +380,8 @@ export class Spool implements FrameSink {
   }
 
   private giveUp(state: LaneState, segment: Segment, cause: DropCause): void {
-    this.options.counts.drop(state.lane, cause, unstored(segment))
+    const { counts, wall } = this.options
+    counts.drop(state.lane, cause, unstored(segment), spanOf(segment, wall))
     this.forget(state, segment)
     this.removeFile(segment)
   }

@@ -1,4 +1,5 @@
-// What the writer of usage needs of a store: take a batch exactly once, and say how far a lane is stored.
+// What the writer of usage needs of a store: take a batch exactly once, say how far a lane is stored, keep what was lost.
+import type { UsageLoss } from './losses.ts'
 import type { Lane } from './record-format.ts'
 import type { Position } from './spool-segment.ts'
 
@@ -36,6 +37,8 @@ export interface UsageStore {
   store(batch: UsageBatch): Promise<StoreOutcome>
   /** Forgets the positions of a process of which nothing is left to store. */
   forget(sidecar: string): Promise<void>
+  /** Keeps that records were given up; the same number again changes nothing. */
+  lose(sidecar: string, loss: UsageLoss): Promise<void>
   /** Ends the connection. Nothing may be under way. */
   close(): Promise<void>
 }

@@ -8,7 +8,7 @@ import { type Piece, recordsOf, type SegmentReader, toPiece } from './segment-re
 import { Settled } from './settled.ts'
 import type { Spool } from './spool.ts'
 import { isAbsent, type SpoolFiles } from './spool-files.ts'
-import { type LaneState, type Position, type Segment, unstored } from './spool-segment.ts'
+import { type LaneState, type Position, type Segment, spanOf, unstored } from './spool-segment.ts'
 import type { TakeAccessHalf } from './usage-row.ts'
 import type { UsageStore } from './usage-store.ts'
 
@@ -42,6 +42,8 @@ const adoptAgainMs = 1000
 /** After a failure of the database, doubling. */
 const pauseMinMs = 50
 const pauseMaxMs = 2000
+/** Losses are told this often at most: while they go on they are few rows. */
+const tellEveryMs = 10_000
 /** Failed readings of a segment before it is set aside. */
 const readFailuresMax = 5
 
@@ -55,6 +57,7 @@ export class UsageWriter {
   private readonly runs = new Map<LaneState, AdoptedRun>()
   private readonly readFailures = new Map<Segment, number>()
   private adoptAt = Number.NEGATIVE_INFINITY
+  private tellAt = Number.NEGATIVE_INFINITY
   private pauseMs = pauseMinMs
   private hasFailed = false
   private stopping = false
@@ -81,12 +84,12 @@ export class UsageWriter {
 
   /** Stores what is there, for an end in good order. @returns whether nothing of this process is left. */
   async flush(deadlineMs: number): Promise<boolean> {
-    const { mono, spool } = this.options
+    const { mono, spool, counts } = this.options
     const end = mono() + deadlineMs
     await this.stop(deadlineMs)
     const isLeft = () => spool.lanes.some(lane => lane.isOwn && lane.segments.length > 0)
     spool.closeAll()
-    while (isLeft() && mono() < end) {
+    while ((isLeft() || counts.losses.isUntold) && mono() < end) {
       const turn = await Promise.race([
         this.turn(spool.lanes.filter(lane => lane.isOwn)),
         this.options.timers.expire(Math.max(0, end - mono())).then((): Turn => 'failed'),
@@ -153,12 +156,29 @@ export class UsageWriter {
         failure ??= { error }
       }
     }
+    try {
+      if (await this.tellLoss()) turn = 'progress'
+    } catch (error) {
+      failure ??= { error }
+    }
     const { observer } = this.options
     if (failure !== undefined && !this.hasFailed) observer.storeFailed(failure.error)
     if (failure === undefined && turn === 'progress' && this.hasFailed) observer.storeRecovered()
     if (failure !== undefined) this.hasFailed = true
     else if (turn === 'progress') this.hasFailed = false
     return failure === undefined ? turn : 'failed'
+  }
+
+  /** Tells the database that records were given up. @returns whether it did. @throws when the database cannot be asked */
+  private async tellLoss(): Promise<boolean> {
+    const { counts, mono, sidecar, store } = this.options
+    if (!counts.losses.isUntold || (mono() < this.tellAt && !this.stopping)) return false
+    const loss = counts.losses.next()
+    if (loss === null) return false
+    await store.lose(sidecar, loss)
+    counts.losses.settle()
+    this.tellAt = mono() + tellEveryMs
+    return true
   }
 
   /** @returns whether there was something to do. @throws when the database cannot be asked */
@@ -172,7 +192,7 @@ export class UsageWriter {
     const end = this.stopping ? segment.bytes : this.settled.bytes(lane, segment, this.options.mono())
     if (lane.at < end) return this.storePiece(lane, segment, lane.stored, end)
     if (segment.open || lane.at < segment.bytes) return false
-    await this.finish(lane, segment)
+    await this.complete(lane, segment)
     return true
   }
 
@@ -215,7 +235,7 @@ export class UsageWriter {
       lane.stored = to
       lane.at = piece.end
       this.count(lane, segment, piece, outcome.refused)
-      if (!segment.open && lane.at >= segment.bytes) await this.finish(lane, segment)
+      if (!segment.open && lane.at >= segment.bytes) await this.complete(lane, segment)
       return true
     } finally {
       // While it is not known how much of it is stored, it must not be given up and counted as lost.
@@ -228,7 +248,7 @@ export class UsageWriter {
     const records = recordsOf(piece.frames)
     segment.stored += records
     counts.written += records - refused
-    counts.drop(lane.lane, 'refused', refused)
+    counts.drop(lane.lane, 'refused', refused, spanOf(segment, this.options.wall))
     if (!lane.isOwn) counts.replayed += records - refused
   }
 
@@ -249,7 +269,7 @@ export class UsageWriter {
 
   private async setAside(lane: LaneState, segment: Segment, error: unknown): Promise<void> {
     const { counts, observer, spool } = this.options
-    counts.drop(lane.lane, 'corrupt', unstored(segment))
+    counts.drop(lane.lane, 'corrupt', unstored(segment), spanOf(segment, this.options.wall))
     counts.setAside += 1
     this.readFailures.delete(segment)
     if (segment.open) spool.closeAll()
@@ -261,7 +281,13 @@ export class UsageWriter {
     })
   }
 
-  /** A segment is stored to its end. */
+  /** A segment was read to its end: what is not stored by now was damaged since it was written. */
+  private async complete(lane: LaneState, segment: Segment): Promise<void> {
+    this.options.counts.drop(lane.lane, 'corrupt', unstored(segment), spanOf(segment, this.options.wall))
+    await this.finish(lane, segment)
+  }
+
+  /** Nothing of a segment is needed any more. */
   private async finish(lane: LaneState, segment: Segment): Promise<void> {
     this.options.spool.forget(lane, segment)
     if (segment.path !== null) await this.remove(segment.path)

@@ -62,6 +62,43 @@ describe('simulation', () => {
     expect((await simulate({ name, entries: entries('203.0.113.0/24'), interval: week })).requests).toBe('11')
   })
 
+  test('is complete only where no sidecar gave up records of that time', async () => {
+    const { name } = await keyWith([{ clientIp: '203.0.113.7' }])
+    const sql = client().world.client
+    const lost = (from: string, to: string) =>
+      sql.query(
+        `INSERT INTO usage_loss (sidecar, number, from_time, to_time, allowed, denied)
+         VALUES (gen_random_uuid(), 1, now() - $1::interval, now() - $2::interval, 0, 1)`,
+        [from, to],
+      )
+    const isComplete = async (days?: number) => {
+      const interval = days === undefined ? undefined : { startTime: at(Date.now() - days * 86_400_000) }
+      return (await simulate({ name, entries: entries('203.0.113.0/24'), interval })).complete
+    }
+    await lost('10 days', '9 days')
+    expect([await isComplete(), await isComplete(8.9), await isComplete(9.5), await isComplete(20)]).toEqual([
+      true,
+      true,
+      false,
+      false,
+    ])
+    // Clocks of sidecars may be some minutes off.
+    await lost('7 days 1 hour', '7 days 5 minutes')
+    expect(await isComplete()).toBe(false)
+    await sql.query('DELETE FROM usage_loss')
+    expect(await isComplete(20)).toBe(true)
+    await lost('2 hours', '1 hour')
+    const before = { startTime: at(Date.now() - 86_400_000), endTime: at(Date.now() - 3 * 3_600_000) }
+    expect((await simulate({ name, entries: [], interval: before })).complete).toBe(true)
+    expect(await isComplete()).toBe(false)
+    await sql.query('DELETE FROM usage_loss')
+    // A schema one version older knows of no loss: nobody can say that there was none.
+    await sql.query('ALTER TABLE usage_loss RENAME TO not_there_yet')
+    expect(await isComplete()).toBe(false)
+    await sql.query('ALTER TABLE not_there_yet RENAME TO usage_loss')
+    expect(await isComplete()).toBe(true)
+  })
+
   test('an empty list does what the profile says of one', async () => {
     const { name } = await keyWith([{ clientIp: '203.0.113.7' }, { clientIp: null }])
     expect(await simulate({ name, entries: [] })).toMatchObject({ requests: '2', denied: '0', unknownAddress: '1' })

@@ -57,10 +57,15 @@ describe('retention', () => {
       { profile: 'long', path: 'i' },
     ])
     const counts = await retainUsage(pool, retention({ long: 10, short: 3 }))
-    expect(counts).toEqual({ partitions: [named(12)], rows: 2, counters: 0 })
+    expect(counts).toEqual({ partitions: [named(12)], rows: 2, counters: 0, losses: 0 })
     expect(await left()).toEqual(['c', 'f', 'g', 'h', 'i'])
     expect(await partitions()).not.toContain(named(12))
-    expect(await retainUsage(pool, retention({ long: 10, short: 3 }))).toEqual({ partitions: [], rows: 0, counters: 0 })
+    expect(await retainUsage(pool, retention({ long: 10, short: 3 }))).toEqual({
+      partitions: [],
+      rows: 0,
+      counters: 0,
+      losses: 0,
+    })
   })
 
   it('deletes more than fits into one transaction', async () => {
@@ -96,6 +101,19 @@ describe('retention', () => {
     await foldUsage(pool)
     await retainUsage(pool, retention({ x: 1 }, 5))
     expect(await one('SELECT count(*) FROM usage_rollup')).toEqual({ count: 1n })
+  })
+
+  it('of losses is that of the rows that they tell of', async () => {
+    await sql.query(
+      `INSERT INTO usage_loss (sidecar, number, from_time, to_time, allowed, denied)
+       SELECT gen_random_uuid(), 1, now() - days * interval '1 day' - interval '1 hour', now() - days * interval '1 day', 1, 0
+       FROM unnest(ARRAY[1, 9, 11, 300]) days`,
+    )
+    expect((await retainUsage(pool, retention({ long: 10, short: 3 }))).losses).toBe(2)
+    expect(await one('SELECT count(*) FROM usage_loss')).toEqual({ count: 2n })
+    await sql.query('ALTER TABLE usage_loss RENAME TO not_there_yet')
+    expect((await retainUsage(pool, retention({ long: 10 }))).losses).toBe(0)
+    await sql.query('ALTER TABLE not_there_yet RENAME TO usage_loss')
   })
 
   it('cannot take a day that is not over', async () => {

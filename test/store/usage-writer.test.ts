@@ -2,7 +2,7 @@
 // nobody; a database that is away loses nothing.
 import type pg from 'pg'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
-import { unixMsFromMicros } from '../../src/core/time.ts'
+import { microsFromUnixMs, unixMsFromMicros } from '../../src/core/time.ts'
 import { createUsageWriter } from '../../src/store/usage-writer.ts'
 import { storedColumns } from '../../src/usage/batch.ts'
 import { RecordEncoder } from '../../src/usage/record-encoder.ts'
@@ -223,6 +223,28 @@ describe('a batch', () => {
     expect(outcome).toEqual({ kind: 'stored', refused: badRows.size })
     expect(await count()).toBe(64 - badRows.size)
     expect(await writer.store(batch)).toEqual({ kind: 'moved' })
+    await writer.close()
+  })
+
+  it('that is lost is told: once however often, to whatever schema there is', async () => {
+    const writer = store()
+    const span = { from: Date.UTC(2026, 10, 1), to: Date.UTC(2300) }
+    for (let attempt = 0; attempt < 2; attempt++) await writer.lose(sidecar, { number: 1, span, allowed: 7, denied: 0 })
+    await writer.lose(sidecar, { number: 2, span: { from: 0, to: 0 }, allowed: 0, denied: 2 ** 40 })
+    const kept = 'SELECT number, allowed, denied, from_time, to_time FROM usage_loss WHERE sidecar = $1 ORDER BY 1'
+    expect((await client.query(kept, [sidecar])).rows).toEqual([
+      {
+        number: 1n,
+        allowed: 7n,
+        denied: 0n,
+        from_time: microsFromUnixMs(span.from),
+        to_time: microsFromUnixMs(span.to),
+      },
+      { number: 2n, allowed: 0n, denied: 2n ** 40n, from_time: microsFromUnixMs(0), to_time: microsFromUnixMs(0) },
+    ])
+    await client.query('ALTER TABLE usage_loss RENAME TO not_there_yet')
+    await writer.lose(sidecar, { number: 3, span, allowed: 1, denied: 0 })
+    await client.query('ALTER TABLE not_there_yet RENAME TO usage_loss')
     await writer.close()
   })
 

@@ -2,6 +2,7 @@
 // requests without a check around them. Rows are read back from the octets that the store was given.
 import { mkdtempSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
+import type { UsageLoss } from '../../src/usage/losses.ts'
 import { RecordBuffer } from '../../src/usage/record-buffer.ts'
 import { decodeRecord } from '../../src/usage/record-decoder.ts'
 import type { Lane } from '../../src/usage/record-format.ts'
@@ -20,6 +21,7 @@ const recordColumnCount = 20
 export class MemoryStore implements UsageStore {
   readonly rows: UsageRow[] = []
   readonly positions = new Map<string, Position>()
+  readonly losses = new Map<string, UsageLoss>()
   /** Called before a batch is stored; may throw, or say how the batch is to end. */
   before: (batch: UsageBatch) => 'store' | 'unknown-stored' | 'unknown-lost' = () => 'store'
   isAway = false
@@ -47,6 +49,11 @@ export class MemoryStore implements UsageStore {
   async forget(sidecar: string): Promise<void> {
     this.demand()
     for (const key of this.positions.keys()) if (key.startsWith(sidecar)) this.positions.delete(key)
+  }
+
+  async lose(sidecar: string, loss: UsageLoss): Promise<void> {
+    this.demand()
+    this.losses.set(`${sidecar} ${loss.number}`, loss)
   }
 
   async close(): Promise<void> {

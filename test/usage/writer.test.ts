@@ -1,10 +1,11 @@
 // The way from spool to store: whatever the store answers, whenever processes die and whoever takes over, every record is stored
 // once.
-import { mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readdirSync, rmSync, utimesSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import type { Lane } from '../../src/usage/record-format.ts'
 import { untouchedMs } from '../../src/usage/run-owner.ts'
+import { diskRetryMs } from '../../src/usage/spool.ts'
 import { realFiles, type SpoolFiles } from '../../src/usage/spool-files.ts'
 import { seededRandom } from '../oracle/random-worlds.ts'
 import { until } from '../support/until.ts'
@@ -176,6 +177,50 @@ describe('the folder of a process', () => {
     await until('it is stored', () => store.rows.length === 2)
     await next.end(1000)
     expect(store.ids()).toEqual(['a', 'b'])
+  })
+})
+
+describe('the mark of a folder', () => {
+  it('is there before its first segment, also where the disk was full at the start', async () => {
+    let now = 0
+    const faulty = faultyFiles()
+    faulty.fail('write', 'ENOSPC')
+    const living = new Set<string>()
+    const sidecar = nextSidecar()
+    living.add(sidecar)
+    const options = { sidecar, files: faulty.files, probe: probeOf(living, sidecar), mono: () => now }
+    const first = start(folder.path, away(), options)
+    first.batch(1, 'a')
+    faulty.fail('write', null)
+    now += diskRetryMs
+    first.batch(1, 'b')
+    expect(readdirSync(join(folder.path, sidecar)).sort()).toEqual(['a-00000003.seg', 'owner'])
+    // Another start leaves it alone.
+    const store = new MemoryStore()
+    const other = nextSidecar()
+    living.add(other)
+    const second = start(folder.path, store, { sidecar: other, probe: probeOf(living, other) })
+    second.batch(1, 'c')
+    await until('its own record is stored', () => store.rows.length === 1)
+    await second.end(1000)
+    expect(store.ids()).toEqual(['c'])
+    expect(readdirSync(folder.path)).toEqual([sidecar])
+  })
+
+  it('of a process that died while it made its folder goes with it, once it is old', async () => {
+    const [dead, young] = [`.${nextSidecar()}`, `.${nextSidecar()}`]
+    for (const name of [dead, young]) {
+      mkdirSync(join(folder.path, name))
+      writeFileSync(join(folder.path, name, 'owner'), '1 1\ntest\n')
+    }
+    const past = (Date.now() - untouchedMs - 1000) / 1000
+    utimesSync(join(folder.path, dead), past, past)
+    const store = new MemoryStore()
+    const recording = start(folder.path, store)
+    await until('the old one is gone', () => !readdirSync(folder.path).includes(dead))
+    expect(readdirSync(folder.path).sort()).toEqual([young, recording.sidecar].sort())
+    await recording.end(1000)
+    expect(recording.told).toEqual([])
   })
 })
 
