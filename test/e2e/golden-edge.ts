@@ -27,7 +27,8 @@ export interface GoldenEdge {
   readonly upstream: Upstream
   /** Sets database time. */
   setNow(now: string): void
-  send(golden: GoldenCase, form: HeaderForm): Promise<Answer>
+  /** `agent` is the request's user agent, by which its row in the usage log is found. */
+  send(golden: GoldenCase, form: HeaderForm, agent?: string): Promise<Answer>
   stop(): Promise<void>
 }
 
@@ -57,13 +58,14 @@ export async function startGoldenEdge(database: TestDatabase, settings: EdgeSett
   return {
     upstream,
     setNow: role.setNow,
-    send: (golden, form) =>
+    send: (golden, form, agent = 'golden') =>
       sendRequest({
         port: envoy.port(form),
         host: goldenHosts[golden.profile],
         method: golden.method,
         path: golden.path,
         headers: [
+          ['user-agent', agent],
           ...(golden.credential === null
             ? []
             : [[golden.credential.header, secretsFilled(golden.credential.value)] as const]),

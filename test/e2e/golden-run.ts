@@ -89,6 +89,9 @@ function fill(values: Readonly<Record<string, string>>): Readonly<Record<string,
   }
 }
 
+/** The user agent of a case's request. */
+export const agentOf = (golden: GoldenCase, form: HeaderForm): string => `golden/${golden.id}/${form}`
+
 async function runCase(
   edge: GoldenEdge,
   golden: GoldenCase,
@@ -98,7 +101,7 @@ async function runCase(
   const title = `${golden.method} ${golden.path}: ${golden.note === '' ? golden.expect.outcome : golden.note}`
   edge.setNow(golden.now ?? goldenSettings.now)
   const before = edge.upstream.count()
-  const answer = await edge.send(golden, form)
+  const answer = await edge.send(golden, form, agentOf(golden, form))
   const arrived = edge.upstream.count() - before
   const expected = golden.expect.outcome === 'allow'
   const faults = expected ? allowFaults(golden, answer) : denialFaults(golden, answer)
@@ -148,6 +151,8 @@ export interface GoldenRunOptions {
   readonly transport: CheckTransport
   readonly forms: readonly HeaderForm[]
   readonly onResult?: (result: CaseResult) => void
+  /** When cases that share their settings are through, before their edge ends. */
+  readonly onGroup?: (cases: readonly GoldenCase[]) => Promise<void>
 }
 
 /** Runs all cases over one transport, each in every header form; an edge for each group of settings. */
@@ -155,7 +160,7 @@ export async function runGoldenCases(
   database: TestDatabase,
   options: GoldenRunOptions,
 ): Promise<readonly CaseResult[]> {
-  const { transport, forms, onResult } = options
+  const { transport, forms, onResult, onGroup } = options
   const client: pg.Client = database.client()
   await client.connect()
   await insertGoldenRows(client).finally(() => client.end())
@@ -176,12 +181,14 @@ export async function runGoldenCases(
       if (cases.some(golden => spentFixture(golden))) await spendBudgets(edge)
       for (const golden of cases) if (golden.fresh !== false) await run(golden)
       const stale = cases.filter(golden => golden.fresh === false)
-      const [first] = stale
-      if (first === undefined) continue
-      const probe = async () => (await edge.send(first, 'raw')).status === 503
-      await whileUnconfirmed(database, probe, async () => {
-        for (const golden of stale) await run(golden)
-      })
+      const [unconfirmed] = stale
+      if (unconfirmed !== undefined) {
+        const probe = async () => (await edge.send(unconfirmed, 'raw')).status === 503
+        await whileUnconfirmed(database, probe, async () => {
+          for (const golden of stale) await run(golden)
+        })
+      }
+      await onGroup?.(cases)
     } finally {
       await edge.stop()
     }
