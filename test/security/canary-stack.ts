@@ -4,7 +4,14 @@ import { randomUUID } from 'node:crypto'
 import { readdirSync, readFileSync, rmSync, statSync } from 'node:fs'
 import { request } from 'node:http'
 import { join } from 'node:path'
-import { type Client, credentials, loadPackageDefinition, Metadata, type ServiceError } from '@grpc/grpc-js'
+import {
+  type Client,
+  type ClientReadableStream,
+  credentials,
+  loadPackageDefinition,
+  Metadata,
+  type ServiceError,
+} from '@grpc/grpc-js'
 import { loadSync } from '@grpc/proto-loader'
 import pg from 'pg'
 import { openDirectory, settingsIn, untilPrinted } from '../bin/serving.ts'
@@ -56,7 +63,14 @@ export interface CanaryStack {
   admin(rpc: string, message: Message, metadata?: Readonly<Record<string, string>>): Promise<AdminAnswer>
   /** Like `admin`, for messages of a client stream. */
   adminStream(rpc: string, messages: readonly Message[]): Promise<AdminAnswer>
+  /** Like `admin`, for a reply in parts. */
+  adminDownload(
+    rpc: string,
+    message: Message,
+  ): Promise<{ readonly parts: readonly Message[]; readonly refusal: string }>
   metricsPage(): Promise<string>
+  /** Octets of the usage spool as it lies on disk now. */
+  spooled(): Buffer
   /** Every row of every table as text, table by table. */
   dump(): Promise<ReadonlyMap<string, string>>
   accessLog(): string
@@ -121,7 +135,11 @@ export async function startCanaryStack(): Promise<CanaryStack> {
     const logFile = join(directory, 'envoy-access.log')
     const config = envoyConfig(repositoryFile('envoy/envoy-uds.yaml'), {
       listeners: ['edge'],
-      clusters: { gatewarden: { socket: join(directory, 'check.sock') }, api: { port: upstream.port } },
+      clusters: {
+        gatewarden: { socket: join(directory, 'check.sock') },
+        gatewarden_als: { socket: join(directory, 'als.sock') },
+        api: { port: upstream.port },
+      },
     })
     const envoy = await startEnvoy(withAccessLog(config, logFile))
     started.push(envoy)
@@ -138,7 +156,9 @@ export async function startCanaryStack(): Promise<CanaryStack> {
       rpcs: admin.rpcs,
       admin: admin.call,
       adminStream: admin.stream,
+      adminDownload: admin.download,
       metricsPage: () => httpText(join(directory, 'metrics.sock'), '/metrics'),
+      spooled: () => octetsBelow(join(dataDir, 'spool')),
       dump: () => dumpTables(join(dataDir, 'postgres')),
       accessLog: () => readFileSync(logFile, 'utf8'),
       heapSnapshot: () => takeSnapshot(serve.pid, directory),
@@ -215,6 +235,14 @@ function openAdmin(address: string, adminKey: string) {
           resolve(answerOf(error, reply)),
         )
       }),
+    download: (rpc: string, message: Message) =>
+      new Promise<{ parts: readonly Message[]; refusal: string }>(resolve => {
+        const parts: Message[] = []
+        const call = clientOf(rpc)(message, metadataOf({}), options()) as ClientReadableStream<Message>
+        call.on('data', part => parts.push(part))
+        call.on('error', error => resolve({ parts, refusal: answerOf(error as ServiceError, {}).refusal }))
+        call.on('end', () => resolve({ parts, refusal: '' }))
+      }),
     stream: (rpc: string, messages: readonly Message[]) =>
       new Promise<AdminAnswer>(resolve => {
         const call = clientOf(rpc)(metadataOf({}), options(), (error: ServiceError | null, reply: Message) =>
@@ -260,6 +288,19 @@ function textFields(type: unknown, definition: ReturnType<typeof loadProtos>, pa
     if (inner === undefined || !('type' in inner)) return []
     return textFields(inner.type, definition, repeated ? [...here, '0'] : here)
   })
+}
+
+function octetsBelow(folder: string): Buffer {
+  const files = readdirSync(folder, { recursive: true, encoding: 'utf8' }).map(name => join(folder, name))
+  return Buffer.concat(
+    files.map(file => {
+      try {
+        return statSync(file).isFile() ? readFileSync(file) : Buffer.alloc(0)
+      } catch {
+        return Buffer.alloc(0) // stored and removed meanwhile
+      }
+    }),
+  )
 }
 
 function httpText(socketPath: string, path: string): Promise<string> {

@@ -148,6 +148,9 @@ async function checkClient(): Promise<(octets: Buffer) => Promise<Buffer>> {
     })
 }
 
+/** The usage spool as it was after the requests of each secret: what is stored leaves it. */
+const spooled: Buffer[] = []
+
 async function useKeys(): Promise<void> {
   const { created = '', rotated = '', imported = '', suspended = '' } = Object.fromEntries(secrets)
   const customers = '/customer/open/v1/customers'
@@ -196,7 +199,58 @@ async function useKeys(): Promise<void> {
       Buffer.concat([sound, sound]),
     ])
       replies.push((await check(octets)).toString('latin1'))
+    spooled.push(stack.spooled())
   }
+}
+
+/** Every member of a record. */
+const columns = [
+  ...[
+    'time',
+    'decision_id',
+    'request_id',
+    'organization_id',
+    'api_key_id',
+    'key_hint',
+    'environment',
+    'method',
+    'host',
+  ],
+  ...['path', 'route', 'required_scope', 'decision', 'reason', 'status', 'client_ip', 'direct_ip', 'user_agent'],
+  ...['duration_ms', 'bytes_in', 'bytes_out', 'support_id'],
+]
+
+async function metric(name: string): Promise<number> {
+  const line = (await stack.metricsPage()).split('\n').find(each => each.startsWith(`${name} `))
+  return Number(line?.slice(name.length + 1))
+}
+
+/** The usage log in every form in which it is given out, once all of it is stored. */
+async function exportUsage(parent: string): Promise<string> {
+  const [recorded, written] = ['gatewarden_usage_recorded_total', 'gatewarden_usage_written_total']
+  await until('the requests are stored', async () => (await metric(written)) === (await metric(recorded)), 30_000)
+  const texts: string[] = []
+  for (const request of [{ parent: 'organizations/-', columns }, { parent }]) {
+    const { parts, refusal } = await stack.adminDownload('UsageAdmin/ExportUsageLogs', request)
+    expect(refusal).toBe('')
+    texts.push(Buffer.concat(parts.map(part => part['data'] as Buffer)).toString('utf8'))
+  }
+  expect(texts[0]?.split('\r\n').length).toBeGreaterThan(500)
+  for (let pageToken = ''; ; ) {
+    const page = await must('UsageAdmin/ListUsageLogs', { parent: 'organizations/-', pageSize: 1000, pageToken })
+    texts.push(JSON.stringify(page))
+    pageToken = String(page['nextPageToken'] ?? '')
+    if (pageToken === '') break
+  }
+  for (const secret of secrets.values()) {
+    for (const misused of [{ parent: secret }, { parent, filter: secret }, { parent, columns: [secret] }]) {
+      const { parts, refusal } = await stack.adminDownload('UsageAdmin/ExportUsageLogs', misused)
+      texts.push(refusal + JSON.stringify(parts))
+    }
+    const resumed = await stack.adminDownload('UsageAdmin/ExportUsageLogs', { parent, resumeToken: secret })
+    texts.push(resumed.refusal)
+  }
+  return texts.join('\n')
 }
 
 /** Its failures count against the address, so it comes last. */
@@ -305,6 +359,7 @@ const shown = (hits: readonly Hit[]) => [
 it('no secret is left anywhere', async () => {
   const right = await makeKeys()
   await useKeys()
+  const usage = await exportUsage(right.parent)
   const misused = await misuseAdmin(right)
   await settle()
 
@@ -328,7 +383,12 @@ it('no secret is left anywhere', async () => {
   hits.push(...scanner.scanText(output.replace(stack.adminKey, ''), 'the output of serve'))
   hits.push(...scanner.scanText(await stack.metricsPage(), 'the metrics page'))
   for (const reply of replies) hits.push(...scanner.scan(Buffer.from(reply), `a reply: ${reply.slice(0, 200)}`))
+  hits.push(...scanner.scanText(usage, 'the usage log as it is given out'))
+  for (const octets of spooled) hits.push(...scanner.scan(octets, 'the usage spool'))
+  expect(Math.min(...spooled.map(octets => octets.length))).toBeGreaterThan(10_000)
   const dump = await stack.dump()
+  const logged = [...dump].filter(([table]) => table.startsWith('gatewarden.usage_log')).map(([, text]) => text)
+  expect(logged.join('\n').split('\n').length).toBeGreaterThan(500)
   for (const [table, text] of dump) hits.push(...scanner.scanText(text, `table ${table}`))
   const accessLog = stack.accessLog()
   expect(accessLog).toContain('"decision":"allow"')
