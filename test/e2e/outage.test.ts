@@ -174,6 +174,16 @@ it(
     process.stdout.write(`recovered ${Math.round(performance.now() - began)} ms after the database; goal 2 s\n`)
     expect((await bitbybit(goldenKey('B4').secret)).status).toBe(401)
     expect(await check.metric('gatewarden_feed_reload_total{cause="history"}')).toBeNaN()
+    // Every answer of both outages is in the usage log, once.
+    const recorded = await check.metric('gatewarden_usage_recorded_total')
+    expect(recorded).toBeGreaterThan([...seen.values()].reduce((sum, count) => sum + count, 0))
+    const rows = () =>
+      withClient(async client => {
+        const text = 'SELECT count(*)::int AS rows, count(DISTINCT decision_id)::int AS decisions FROM usage_log'
+        return (await client.query<{ rows: number; decisions: number }>(text)).rows[0]
+      })
+    await until('what was recorded is stored', async () => ((await rows())?.rows ?? 0) >= recorded, recoveryLimitMs)
+    expect(await rows()).toEqual({ rows: recorded, decisions: recorded })
   },
   suiteLimitMs,
 )

@@ -14,7 +14,7 @@ import { type Answer, readAnswer } from '../check/check-stand.ts'
 import { encodeCheck, type SentRequest } from '../check/encode-check.ts'
 import { goldenSettings } from '../core/cases.ts'
 import { freePort } from '../support/free-port.ts'
-import { type Running, startGatewarden } from '../support/gatewarden-process.ts'
+import { type Bounds, type Running, startGatewarden } from '../support/gatewarden-process.ts'
 import { repositoryFile } from '../support/repository-file.ts'
 import { until } from '../support/until.ts'
 
@@ -119,6 +119,7 @@ export async function startCheckProcess(
   site: Site,
   name: string,
   settings: Readonly<Record<string, string>> = {},
+  bounds: Bounds = {},
 ): Promise<CheckProcess> {
   const socket = join(site.directory, `${name}.sock`)
   const metrics = join(site.directory, `${name}-metrics.sock`)
@@ -135,6 +136,7 @@ export async function startCheckProcess(
         ...settings,
       },
       site.directory,
+      bounds,
     ),
   )
   const client = openCheckClient(`unix:${socket}`)

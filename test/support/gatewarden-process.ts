@@ -44,13 +44,29 @@ function environmentOf(environment: Environment): Record<string, string> {
   return { ...Object.fromEntries(kept), ...transportSettings(), ...environment }
 }
 
-function spawnCommand(args: readonly string[], environment: Environment, cwd: string): ChildProcess {
+/** What the kernel holds a process to. */
+export interface Bounds {
+  /** Octets of a file that it writes, in blocks of 512: a disk that is full, without one. */
+  readonly fileBlocks?: number
+}
+
+function spawnCommand(
+  args: readonly string[],
+  environment: Environment,
+  cwd: string,
+  bounds: Bounds = {},
+): ChildProcess {
   const options = {
     cwd,
     env: environmentOf(environment),
     stdio: ['ignore', 'pipe', 'pipe'] as ['ignore', 'pipe', 'pipe'],
   }
-  return spawn(process.execPath, [commandFile(), ...args], options)
+  const command = [process.execPath, commandFile(), ...args]
+  const [program = '', ...rest] =
+    bounds.fileBlocks === undefined
+      ? command
+      : ['/bin/sh', '-c', `ulimit -f ${bounds.fileBlocks} && exec "$@"`, 'sh', ...command]
+  return spawn(program, rest, options)
 }
 
 /** Runs a command to its end. */
@@ -73,8 +89,13 @@ export async function runGatewarden(
 }
 
 /** Starts a command that stays. */
-export function startGatewarden(args: readonly string[], environment: Environment, cwd = process.cwd()): Running {
-  const child = spawnCommand(args, environment, cwd)
+export function startGatewarden(
+  args: readonly string[],
+  environment: Environment,
+  cwd = process.cwd(),
+  bounds: Bounds = {},
+): Running {
+  const child = spawnCommand(args, environment, cwd, bounds)
   let output = ''
   const collect = (chunk: Buffer) => {
     output += chunk
