@@ -1,8 +1,9 @@
 // `usage …` and `keys allowlist …` against a real admin server: what they ask, what they print, how an export goes on.
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { connect, createServer, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { createAdminServer } from '../../src/bin/admin-server.ts'
 import { runCommandLine } from '../../src/cli/main.ts'
 import { listen } from '../../src/rpc/listen.ts'
@@ -64,6 +65,30 @@ async function json(...args: string[]): Promise<unknown> {
 
 async function paths(...flags: string[]): Promise<string[]> {
   return ((await json('usage', 'list', organization, ...flags, '--json')) as { path: string }[]).map(({ path }) => path)
+}
+
+/** Hands on what comes to one socket to another. @returns what ends it, with every connection */
+async function relay(path: string, to: string): Promise<() => void> {
+  rmSync(path, { force: true })
+  const open = new Set<Socket>()
+  const server = createServer(client => {
+    const upstream = connect(to)
+    for (const each of [client, upstream]) {
+      open.add(each)
+      each.on('error', () => undefined)
+      each.on('close', () => {
+        open.delete(each)
+        client.destroy()
+        upstream.destroy()
+      })
+    }
+    client.pipe(upstream).pipe(client)
+  })
+  await new Promise<void>(resolve => server.listen(path, resolve))
+  return () => {
+    server.close()
+    for (const each of open) each.destroy()
+  }
 }
 
 describe('usage list', () => {
@@ -216,44 +241,111 @@ describe('usage export', () => {
     expect(existsSync(`${file}.part`) || existsSync(`${file}.part.json`)).toBe(false)
   })
 
-  test('goes on where it broke off, and only with the same question', async () => {
-    const many = join(directory, 'many.csv')
-    const rows = Array.from({ length: 12_000 }, (_, n) => ({
-      organization,
-      apiKey: 'key_many',
-      path: `/${n}`,
-      userAgent: 'x'.repeat(100),
-    }))
-    await store(rows)
-    const flags = ['usage', 'export', organization, '--key', 'key_many', '--since', '24h', '--out', 'many.csv'] as const
-    const whole = await run(...flags)
-    expect(whole.code).toBe(0)
-    const expected = readFileSync(many)
-    rmSync(many)
+  describe('of several parts', () => {
+    const args = () =>
+      ['usage', 'export', organization, '--key', 'key_many', '--since', '24h', '--out', 'many.csv'] as const
+    let many = ''
+    let expected = Buffer.alloc(0)
+    /** Reads of the log that are answered before the next one waits for ever. */
+    let readsLeft = Number.POSITIVE_INFINITY
+    let servers = 0
 
-    // The connection is cut in the middle, and the service stays away.
-    const running = run(...flags)
-    await until('a part is there', () => existsSync(`${many}.part.json`), 10_000)
-    close()
-    const broken = await running
-    const path = join(directory, 'admin.sock')
-    rmSync(path, { force: true })
-    const { server, health } = createAdminServer(world().context, keepLog(), { reflection: false })
-    await listen(server, { kind: 'unix', path })
-    health.set('', 'SERVING')
-    close = () => server.forceShutdown()
+    beforeAll(async () => {
+      many = join(directory, 'many.csv')
+      await store(
+        Array.from({ length: 12_000 }, (_, n) => ({
+          organization,
+          apiKey: 'key_many',
+          path: `/${n}`,
+          userAgent: 'x'.repeat(100),
+        })),
+      )
+      expect((await run(...args())).code).toBe(0)
+      expected = readFileSync(many)
+      expect(readCsv(expected)).toHaveLength(12_001)
+    })
+    beforeEach(() => rmSync(many, { force: true }))
 
-    if (broken.code !== 0) {
+    /** Another server in the place of the one that is there, behind a relay that can be cut: the server keeps its connections. */
+    async function reopen(reads: number): Promise<void> {
+      close()
+      readsLeft = reads
+      const { usage } = world().context
+      const cells: typeof usage.cells = (query, columns) => {
+        readsLeft -= 1
+        return readsLeft < 0 ? new Promise(() => undefined) : usage.cells(query, columns)
+      }
+      const context = { ...world().context, usage: { ...usage, cells } }
+      const { server, health } = createAdminServer(context, keepLog(), { reflection: false })
+      servers += 1
+      const inner = join(directory, `admin-${servers}.sock`)
+      await listen(server, { kind: 'unix', path: inner })
+      health.set('', 'SERVING')
+      const cut = await relay(join(directory, 'admin.sock'), inner)
+      close = () => {
+        cut()
+        server.forceShutdown()
+      }
+    }
+
+    /** Until a part of the file is there and the service has nothing more to say. */
+    const halfway = () => until('a part is there', () => existsSync(`${many}.part.json`) && readsLeft < 0, 10_000)
+
+    test('goes on by itself where the service is back soon', async () => {
+      await reopen(2)
+      const running = run(...args())
+      await halfway()
+      await reopen(Number.POSITIVE_INFINITY)
+      const { code, err } = await running
+      // Progress may be told in between.
+      const told = err.replace(/^\d+ rows\n/gm, '')
+      expect([code, told]).toEqual([0, `the connection broke; going on\n12000 rows in ${many}\n`])
+      expect(readFileSync(many).equals(expected)).toBe(true)
+    })
+
+    test('goes on where it broke off when it is asked again, and only with the same question', async () => {
+      await reopen(2)
+      const running = run(...args())
+      await halfway()
+      close()
+      const broken = await running
+      expect(broken.code).not.toBe(0)
       expect(existsSync(many)).toBe(false)
+      await reopen(Number.POSITIVE_INFINITY)
       // As a killed process leaves it: more in the file than the note tells.
       writeFileSync(`${many}.part`, Buffer.concat([readFileSync(`${many}.part`), Buffer.from('torn,"')]))
       const other = await run('usage', 'export', organization, '--out', 'many.csv')
       expect([other.code, other.err]).toEqual([1, expect.stringContaining('is of another export')])
-      const again = await run(...flags)
-      expect([again.code, again.err]).toEqual([0, expect.stringMatching(/^going on after \d+ rows\n/)])
-    }
-    expect(readFileSync(many).equals(expected)).toBe(true)
-  }, 30_000)
+      const again = await run(...args())
+      expect([again.code, again.err]).toEqual([0, expect.stringMatching(/^going on after [1-9]\d* rows\n/)])
+      expect(readFileSync(many).equals(expected)).toBe(true)
+      expect(existsSync(`${many}.part`) || existsSync(`${many}.part.json`)).toBe(false)
+    }, 30_000)
+
+    test('shows how far it is while it goes on', async () => {
+      let err = ''
+      let now = Date.now()
+      const io = {
+        out: () => undefined,
+        err: (text: string) => {
+          err += text
+        },
+        environment,
+        cwd: directory,
+        // A second passes between any two looks at the clock.
+        now: () => {
+          now += 1000
+          return now
+        },
+        uuid: () => '',
+      }
+      expect(await runCommandLine([...args()], commands, 'test', io)).toBe(0)
+      const told = [...err.matchAll(/^(\d+) rows$/gm)].map(match => Number(match[1]))
+      expect(told.length).toBeGreaterThan(1)
+      expect(told).toEqual(told.toSorted((a, b) => a - b))
+      expect(err.endsWith(`\n12000 rows in ${many}\n`)).toBe(true)
+    })
+  })
 
   test('says what is wrong with a column', async () => {
     const { code, err } = await run('usage', 'export', organization, '--column', 'secret')
