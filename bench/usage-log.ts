@@ -1,6 +1,6 @@
 // The usage log at size: pages of each filter, and an export through gRPC with the growth of memory while it runs.
-// Starts an embedded PostgreSQL of its own, with durability as in production. After a build:
-// `node dist/bench/export.js` measures 1 million rows, `node dist/bench/export.js 10` ten.
+// Starts an embedded PostgreSQL of its own, with durability as in production: `npm run bench:usage-log` measures ten million
+// rows, `npm run bench:usage-log -- 1` one. Goals: a page within 50 ms, an export of 50 000 rows a second in flat memory.
 import { randomBytes } from 'node:crypto'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -22,8 +22,9 @@ import { adminSession, createPool } from '../src/store/pool.ts'
 import { createUsageReads, usageConnectionsMax, usageSession } from '../src/store/usage-queries.ts'
 import { foldUsage } from '../src/store/usage-upkeep.ts'
 import { makeRoot, openWorld } from '../test/admin/admin-world.ts'
+import { machineLine } from './machine-line.ts'
 
-const millions = Number(process.argv[2] ?? '1')
+const millions = Number(process.argv[2] ?? '10')
 if (!(millions > 0 && millions <= 100)) throw new Error('give a number of million rows from 1 to 100')
 const rows = millions * 1_000_000
 /** Rows of one INSERT. */
@@ -204,6 +205,7 @@ const folder = mkdtempSync(join(tmpdir(), 'gw-bench-'))
 const embedded = await startEmbeddedPostgres({ dataDir: folder, exclusive: true })
 const [server] = embedded.database.servers
 try {
+  print(machineLine())
   await migrate(server)
   await fill()
   await measure()
