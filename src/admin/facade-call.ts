@@ -2,6 +2,7 @@
 // Guarantee: nothing is made before the body was read whole and the caller is known from its row; a secret is in one answer only.
 import { randomUUID } from 'node:crypto'
 import { findHostEnd } from '../core/host.ts'
+import type { DenialReason } from '../core/reason.ts'
 import { microsFromUnixMs } from '../core/time.ts'
 import type { CreateApiKeyResponse } from '../gen/gatewarden/admin/v1/api_key_admin.ts'
 import type { Log } from '../observe/log.ts'
@@ -27,7 +28,12 @@ export interface FacadeContext extends ApiKeyContext {
   /** Unix milliseconds, for ids of answers. */
   wall(): number
   readonly log: Pick<Log, 'info' | 'error'>
+  /** Told once of each request that is answered. */
+  count(outcome: FacadeOutcome): void
 }
+
+/** What a request came to: a key, the answer of an earlier call again, faults of the request, or why it was denied. */
+export type FacadeOutcome = 'created' | 'repeated' | 'invalid' | DenialReason
 
 /** A request whose head has come. */
 export interface FacadeHttpRequest {
@@ -83,6 +89,7 @@ export async function answerFacadeRequest(
     toFailure(thrown, { call, profile, apiKey: undefined }),
   )
   if (outcome.kind !== 'made') return answerFailure(context, profile, call, outcome, adminCall)
+  context.count(outcome.reply.secret === '' ? 'repeated' : 'created')
   return successAnswer(profile, call, outcome.reply, factsOf(context, profile, adminCall))
 }
 
@@ -166,6 +173,7 @@ function answerFailure(
 ): HttpAnswer {
   const facts = factsOf(context, profile, { header })
   const { why } = failure
+  context.count(failure.kind === 'invalid' ? 'invalid' : failure.reason)
   context.log.info('a create call was refused', {
     why,
     callId,

@@ -113,7 +113,10 @@ export async function startAdmin(config: Config, ports: AdminPorts): Promise<Run
     facade: facade.address,
     access: context,
     ready: () => ended === undefined,
-    observe: upkeepSchedule.observe,
+    observe(metrics) {
+      upkeepSchedule.observe(metrics)
+      facade.observe(metrics)
+    },
     drain: drainOnce,
     close: () => drainOnce(closeTimes),
   }

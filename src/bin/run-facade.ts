@@ -2,11 +2,12 @@
 // A socket is open to owner and group only from its first moment on; TCP needs certificates both ways.
 import { dirname } from 'node:path'
 import type { ApiKeyContext } from '../admin/api-key-context.ts'
-import { answerFacadeRequest } from '../admin/facade-call.ts'
+import { answerFacadeRequest, type FacadeContext, type FacadeOutcome } from '../admin/facade-call.ts'
 import { type FacadeListen, type FacadeServer, type FacadeTls, startFacadeServer } from '../admin/facade-server.ts'
 import type { Config } from '../config/config.ts'
 import { parseListen } from '../config/listen-address.ts'
 import type { Log } from '../observe/log.ts'
+import { type Metrics, samplesOfMap } from '../observe/metrics.ts'
 import { removeStaleSocket, restrictSocket } from '../transport/unix-socket.ts'
 import { prepareDataDir } from './data-dir.ts'
 import type { Profiles } from './profiles.ts'
@@ -22,10 +23,25 @@ export interface FacadePorts {
   readonly wall: () => number
 }
 
+export interface RunningFacade extends FacadeServer {
+  /** Shows its metrics. */
+  observe(metrics: Metrics): void
+}
+
 /** Opens the listener. @throws StartError, Error of node:net */
-export async function startFacade(config: Config, ports: FacadePorts): Promise<FacadeServer> {
+export async function startFacade(config: Config, ports: FacadePorts): Promise<RunningFacade> {
   const { context, profiles, log, wall } = ports
-  const facade = { ...context, currentProfiles: () => profiles.current(), wall, log }
+  const counts = new Map<FacadeOutcome, number>()
+  const count = (outcome: FacadeOutcome) => void counts.set(outcome, (counts.get(outcome) ?? 0) + 1)
+  const facade = { ...context, currentProfiles: () => profiles.current(), wall, log, count }
+  const server = await listenForEnvoy(config, facade, log)
+  return {
+    ...server,
+    observe: metrics => metrics.read('gatewarden_facade_requests_total', () => samplesOfMap('outcome', counts)),
+  }
+}
+
+async function listenForEnvoy(config: Config, facade: FacadeContext, log: Log): Promise<FacadeServer> {
   const listen = facadeListen(config)
   const start = () => startFacadeServer(listen, (request, frame) => answerFacadeRequest(facade, request, frame))
   if (listen.kind === 'tcp') return followFiles(await start(), listen.tls, config, log)

@@ -129,6 +129,11 @@ export const metricCatalogue = {
     help: 'Failed writes, truncations and removals of spool files.',
   },
   gatewarden_disk_free_bytes: { kind: 'gauge', labels: [], help: 'Free octets where the usage spool lies.' },
+  gatewarden_facade_requests_total: {
+    kind: 'counter',
+    labels: ['outcome'],
+    help: 'Requests to the facade: created, repeated, invalid, or the reason why they were denied.',
+  },
   gatewarden_als_streams: { kind: 'gauge', labels: [], help: 'Access log streams that are open.' },
   gatewarden_als_streams_total: { kind: 'counter', labels: [], help: 'Access log streams that have begun.' },
   gatewarden_als_entries_total: {

@@ -83,6 +83,31 @@ describe('our own failure is 503 in the words of the product', () => {
   })
 })
 
+describe('each request is counted once, by what it came to', () => {
+  const named = (headers: FacadeAsk['headers'] = []): FacadeAsk => ({ body: { label: 'x' }, headers })
+  it('whatever that is', async () => {
+    const begun = facade().outcomes.length
+    const again = named([['idempotency-key', randomUUID()]])
+    for (const given of [
+      again,
+      again,
+      { body: {} },
+      { body: 'no json' },
+      { ...named(), caller: null },
+      { ...named(), caller: 'G4' },
+      { ...named(), target: '/elsewhere' },
+      { ...named(), host: 'unknown.test', method: 'GET' },
+    ] as const)
+      await facade().ask(given)
+    await ask({ store: failing(storeFault('unavailable')) })
+    await ask({ store: failing(new TypeError('a defect')) })
+    expect(facade().outcomes.slice(begun)).toEqual([
+      ...['created', 'repeated', 'invalid', 'invalid', 'credential_missing', 'insufficient_scope', 'route_unmapped'],
+      ...['route_unmapped', 'authz_unavailable', 'authz_unavailable'],
+    ])
+  })
+})
+
 describe('a limit is 429', () => {
   it('of the number of keys', async () => {
     const answer = await ask({ keyQuota: 1 })

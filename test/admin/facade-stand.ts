@@ -29,6 +29,8 @@ export interface FacadeStand {
   readonly world: World
   readonly context: FacadeContext
   /** Lines of the log: message and fields. */
+  /** What was counted, in order. */
+  readonly outcomes: readonly string[]
   readonly log: { readonly message: string; readonly fields: object }[]
   /** Database time from now on, RFC 3339. */
   setNow(now: string): void
@@ -67,6 +69,7 @@ export function useFacade(change: (context: FacadeContext) => FacadeContext = sa
 function standOf(world: World, change: (context: FacadeContext) => FacadeContext): FacadeStand {
   let now = microsFromUnixMs(Date.parse(goldenSettings.now))
   const log: { message: string; fields: object }[] = []
+  const outcomes: string[] = []
   const take = (message: string, fields: object = {}) => void log.push({ message, fields })
   const context = change({
     ...world.context,
@@ -74,12 +77,14 @@ function standOf(world: World, change: (context: FacadeContext) => FacadeContext
     currentProfiles: () => createProfileSet(world.profiles.profiles),
     wall: () => Date.parse(goldenSettings.now),
     log: { info: take, error: take },
+    count: outcome => void outcomes.push(outcome),
   })
   const ask = (given: FacadeAsk) => answerFacadeRequest(context, requestOf(given), frame())
   return {
     world,
     context,
     log,
+    outcomes,
     setNow: text => {
       now = microsFromUnixMs(Date.parse(text))
     },
