@@ -19,7 +19,8 @@ const waitMs = 10
 const print = (line: string) => process.stdout.write(`${line}\n`)
 
 const directory = mkdtempSync(join(tmpdir(), 'gw-bench-writer-'))
-const embedded = await startEmbeddedPostgres({ dataDir: join(directory, 'data'), exclusive: true })
+const dataDir = mkdtempSync(join(tmpdir(), 'gw-bench-database-'))
+const embedded = await startEmbeddedPostgres({ dataDir, exclusive: true })
 const [server] = embedded.database.servers
 try {
   await migrate(server)
@@ -39,7 +40,7 @@ try {
   print(`rows_per_s=${Math.round(median(perSecond))} goal_rows_per_s=${goalRows}`)
 } finally {
   await embedded.stop()
-  rmSync(directory, { recursive: true, force: true })
+  for (const each of [directory, dataDir]) rmSync(each, { recursive: true, force: true })
 }
 
 /** Fills a spool while nothing is taken from it, then lets the writer work. */
