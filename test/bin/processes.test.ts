@@ -79,6 +79,8 @@ describe('serve', () => {
     const keyFile = join(directory, 'd/admin.key')
     const adminKey = readFileSync(keyFile, 'utf8').trim()
     expect(statSync(keyFile).mode & 0o777).toBe(0o600)
+    // It comes behind the text that was waited for, in a write of its own.
+    await until('the admin key is shown', () => first.output().includes(adminKey))
     expect(first.output().split(adminKey).length).toBe(2)
     expect(await http('/readyz')).toBe('200 ready\n')
 
