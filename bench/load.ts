@@ -72,6 +72,7 @@ async function load(database: TestDatabase, keys: number): Promise<Round> {
     witness: { revision: 0n, nonce: 0n },
     timeline: null,
     blocked: false,
+    wrongPeppers: [],
     liveSidecars: new Map<string, number>(),
   }
   const connection = await source.connect(() => undefined)

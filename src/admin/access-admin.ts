@@ -22,6 +22,7 @@ import { type BootstrapContext, spendBootstrapToken } from './bootstrap.ts'
 import { adminKeyGrammar } from './caller.ts'
 import { type Admin, finish, guarded, type Handler, query } from './command.ts'
 import { etagOf } from './etag.ts'
+import { requireOwnPeppers } from './pepper-proofs.ts'
 import { idRandomOctets, newId } from './resource-id.ts'
 import { checkLine, displayNameMax, quoted } from './text-fields.ts'
 import { Violations } from './violations.ts'
@@ -78,6 +79,7 @@ function completeBootstrap(context: AccessContext): Handler<CompleteBootstrapReq
     const { value } = await guarded(context, call, () =>
       context.store.transact(async tx => {
         await spendBootstrapToken(tx, context.pepper, request.token)
+        await requireOwnPeppers(tx, 'admin_keys', [context.pepper])
         const asked = readRoot(request, tx.now)
         const { row, secret } = newRoot(context, asked, tx.now)
         await tx.access.insertAdminKey(row)

@@ -5,6 +5,7 @@ import type { AccessRows } from './access-rows.ts'
 import type { ApiKeyRows } from './api-key-rows.ts'
 import type { Json } from './canonical-json.ts'
 import type { OrganizationRows } from './organization-rows.ts'
+import type { ProofReads, ProofRows } from './pepper-proofs.ts'
 import type { PropagationRows } from './propagation-rows.ts'
 
 /**
@@ -52,10 +53,12 @@ export interface AdminReads {
   readonly organizations: OrganizationRows
   readonly apiKeys: ApiKeyRows
   readonly propagation: PropagationRows
+  readonly peppers: ProofReads
 }
 
 /** A transaction that may write. */
 export interface AdminTx extends AdminReads {
+  readonly peppers: ProofRows
   /**
    * Claims a request id until the end of the transaction.
    * `busy`: another transaction holds it. `new`: nobody used it within 24 h.

@@ -13,6 +13,7 @@ import type { ApiKeyRow, ApiKeyWrite, NewApiKey, StoredAllowlistEntry } from './
 import type { Admin } from './command.ts'
 import type { OrganizationRow } from './organization-rows.ts'
 import type { PageTokens } from './page-token.ts'
+import { requireOwnPeppers } from './pepper-proofs.ts'
 import { type ApiKeyName, apiKeyName, organizationName, profileName } from './resource-name.ts'
 import type { UsageReads } from './usage-rows.ts'
 
@@ -133,10 +134,12 @@ export function requireActive(organization: OrganizationRow): void {
 }
 
 /**
- * Refuses to make a digest that some live sidecar could not recognise: its key would be refused there.
- * @throws RpcError PEPPER_NOT_PROPAGATED
+ * Refuses to make a digest under a pepper that is not the one the database was told of, or that some live sidecar could
+ * not recognise: its key would be refused there.
+ * @throws RpcError PEPPER_MISMATCH, PEPPER_NOT_PROPAGATED
  */
-export async function requirePropagatedPepper(context: ApiKeyContext, tx: AdminReads): Promise<void> {
+export async function requirePropagatedPepper(context: ApiKeyContext, tx: AdminTx): Promise<void> {
+  await requireOwnPeppers(tx, 'api_keys', context.peppers)
   const { id } = context.peppers[0]
   const lacking: string[] = []
   for (let after = ''; ; ) {

@@ -6,6 +6,7 @@ import { digestSecret, type Pepper } from '../keys/digest.ts'
 import { RpcError } from '../rpc/errors.ts'
 import type { AdminStore, AdminTx } from './admin-store.ts'
 import { ownEvent } from './audit-chain.ts'
+import { refuseWrongPepper } from './pepper-proofs.ts'
 
 /** How long a token is good. */
 const tokenLifeMicros = 15 * 60 * 1_000_000
@@ -27,11 +28,13 @@ export interface BootstrapContext {
 /**
  * Makes a token; for a process with access to the database, never for a caller of the API.
  * @returns the token, to be shown once and kept nowhere
- * @throws RpcError BOOTSTRAP_CLOSED while there is a ROOT, unless the glass is to be broken
+ * @throws RpcError BOOTSTRAP_CLOSED while there is a ROOT, unless the glass is to be broken; PEPPER_MISMATCH for a token that
+ * the admin service would not know
  */
 export async function issueBootstrapToken(context: BootstrapContext, breakGlass: boolean): Promise<string> {
   const token = `gwb_${Buffer.from(context.random(tokenOctets)).toString('base64url')}`
   await context.store.transact(async tx => {
+    await refuseWrongPepper(tx, 'admin_keys', context.pepper)
     await tx.access.lockBootstrap()
     if (!breakGlass && (await tx.access.hasLiveRoot(tx.now))) throw closed()
     const expireAt = tx.now + tokenLifeMicros
@@ -45,12 +48,13 @@ export async function issueBootstrapToken(context: BootstrapContext, breakGlass:
 
 /**
  * Uses a token up, for the rest of the transaction's life and, if that commits, for good.
- * @throws RpcError BOOTSTRAP_TOKEN_INVALID for an unknown, used or expired one alike; BOOTSTRAP_CLOSED
+ * @throws RpcError BOOTSTRAP_TOKEN_INVALID for an unknown, used or expired one alike; BOOTSTRAP_CLOSED; PEPPER_MISMATCH
  */
 export async function spendBootstrapToken(tx: AdminTx, pepper: Pepper, token: string): Promise<void> {
   if (!tokenForm.test(token)) throw invalid()
   await tx.access.lockBootstrap()
   const spent = await tx.access.useBootstrapToken(tokenDigest(pepper, token), tx.now)
+  if (spent === undefined) await refuseWrongPepper(tx, 'admin_keys', pepper)
   if (spent === undefined) throw invalid()
   if (!spent.breakGlass && (await tx.access.hasLiveRoot(tx.now))) throw closed()
 }

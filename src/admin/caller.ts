@@ -8,6 +8,7 @@ import { RpcError } from '../rpc/errors.ts'
 import type { AdminKeyRow } from './access-rows.ts'
 import type { AdminCall } from './admin-call.ts'
 import type { AdminReads } from './admin-store.ts'
+import { refuseWrongPepper } from './pepper-proofs.ts'
 import { type AdminScope, type GrantClass, type RpcName, roles, rpcScopes } from './permission.ts'
 
 /** An authenticated caller and its rights for the length of one call. */
@@ -36,7 +37,7 @@ const bearerForm = /^Bearer +([A-Za-z0-9_]{1,64})$/i
 
 /**
  * Finds out who calls.
- * @throws RpcError ADMIN_KEY_INVALID
+ * @throws RpcError ADMIN_KEY_INVALID; PEPPER_MISMATCH where no key could be found, because our pepper is the wrong one
  */
 export async function authenticate(tx: AdminReads, call: AdminCall, pepper: Pepper): Promise<Caller> {
   const secret = bearerForm.exec(call.header('authorization') ?? '')?.[1]
@@ -44,6 +45,7 @@ export async function authenticate(tx: AdminReads, call: AdminCall, pepper: Pepp
   const octets = Buffer.from(secret, 'latin1')
   if (recognise(adminKeyGrammar, octets, 0, octets.length) !== FORM_ISSUED) throw invalidKey()
   const row = await tx.access.findAdminKeyByDigest(digestSecret(pepper, octets))
+  if (row === undefined) await refuseWrongPepper(tx, 'admin_keys', pepper)
   if (row === undefined || row.pepperId !== pepper.id || !isLive(row, tx.now) || !isPlaced(row, call.sourceAddress)) {
     throw invalidKey()
   }

@@ -16,7 +16,10 @@ const ownKeySeconds = 365n * 86_400n
 /** `serve` talks to a database of its own: anything slower than this is broken. */
 const deadlineMs = 10_000
 
-/** Makes a token for `gatewarden bootstrap complete`. @throws StartError while there is a ROOT */
+/**
+ * Makes a token for `gatewarden bootstrap complete`.
+ * @throws StartError while there is a ROOT; RpcError PEPPER_MISMATCH for a pepper that the database contradicts
+ */
 export async function makeBootstrapToken(
   database: Database,
   adminPepper: LoadedPepper,

@@ -29,6 +29,7 @@ export function showCheckMetrics(metrics: Metrics, parts: CheckParts): void {
   metrics.read('gatewarden_table_bytes', () => table.bytes)
   metrics.read('gatewarden_table_invalid', () => table.invalidCount)
   metrics.read('gatewarden_table_missing_peppers', () => table.missingPeppers())
+  metrics.read('gatewarden_wrong_peppers', () => feed.wrongPeppers().length)
   metrics.read('gatewarden_feed_reload_total', () => samplesOfMap('cause', counts.reloads))
   metrics.read('gatewarden_feed_errors_total', () => samplesOfMap('cause', counts.errors))
   metrics.read('gatewarden_feed_load_failed_total', counts.loadsFailed)

@@ -65,6 +65,10 @@ export function watchFeed(log: Log, onConfirmed: () => void): FeedObserver & { r
           cause: event.cause,
         })
         return
+      case 'wrong_peppers':
+        if (event.pepperIds.length === 0) log.info('the peppers are those of the database again')
+        else log.error(wrongPeppersText, { pepperIds: event.pepperIds })
+        return
       case 'unknown_kind':
         log.error('a newer writer recorded a change this version does not know: nothing is served', {
           kind: event.kind,
@@ -102,6 +106,10 @@ export function watchFeed(log: Log, onConfirmed: () => void): FeedObserver & { r
     },
   }
 }
+
+const wrongPeppersText =
+  'a pepper file has not the content that the database knows under its id: keys that are not found answer 503; ' +
+  'put the right file there and start anew'
 
 function bump(counts: Map<string, number>, cause: string): void {
   counts.set(cause, (counts.get(cause) ?? 0) + 1)

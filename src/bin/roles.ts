@@ -6,6 +6,7 @@ import type { RoleHandlers } from '../cli/commands.ts'
 import { deliver } from '../cli/deliver.ts'
 import { createNames } from '../core/names.ts'
 import type { Metrics } from '../observe/metrics.ts'
+import { RpcError } from '../rpc/errors.ts'
 import { makeBootstrapToken, makeOwnAdminKey } from './bootstrap.ts'
 import { adminKeyFile, keepAdminKey, openPeppers, type Peppers, prepareDataDir } from './data-dir.ts'
 import { runUntilEnded } from './lifecycle.ts'
@@ -18,6 +19,7 @@ import {
 } from './open-database.ts'
 import { type Frame, runFramed, startMetrics } from './process-frame.ts'
 import { keyPrefixes, openProfiles, type Profiles } from './profiles.ts'
+import { wrongPepper } from './prove-peppers.ts'
 import { startAdmin } from './run-admin.ts'
 import { type RunningCheck, startCheck } from './run-check.ts'
 import { runWorkers } from './run-workers.ts'
@@ -136,7 +138,12 @@ async function bootstrap(frame: Frame, io: Io, invocation: Invocation): Promise<
   return closing(async close => {
     const opened = close(await openDatabase(config, { exclusive: false, log, onFailure: frame.ending.fail }))
     await requireReady(opened.database)
-    const token = await makeBootstrapToken(opened.database, adminPepper, invocation.flag('break-glass'))
+    const token = await makeBootstrapToken(opened.database, adminPepper, invocation.flag('break-glass')).catch(
+      error => {
+        const isWrong = error instanceof RpcError && error.reason === 'PEPPER_MISMATCH'
+        throw isWrong ? wrongPepper(config, { purpose: 'admin_keys', pepperId: adminPepper.id }) : error
+      },
+    )
     deliver(io, `${token}\n`, 'The token is lost and nobody can use it: run the command again.')
     io.err('Good for 15 minutes and one use: gatewarden bootstrap complete TOKEN --save admin.key\n')
     return exitOk
@@ -171,14 +178,24 @@ function checkPorts(
 }
 
 function adminPorts(
-  { log }: Frame,
+  { log, ending }: Frame,
   { database }: OpenedDatabase,
   { apiKeys, admin: adminPepper }: Peppers,
   profiles: Profiles,
 ) {
   if (adminPepper === null) throw new StartError('admin.pepper is not set; name the file of the pepper of admin keys.')
   const { mono, wall } = systemClock
-  return { database, peppers: apiKeys, adminPepper, profiles, log, timers: systemTimers, mono, wall }
+  return {
+    database,
+    peppers: apiKeys,
+    adminPepper,
+    profiles,
+    log,
+    timers: systemTimers,
+    mono,
+    wall,
+    onFatal: ending.fail,
+  }
 }
 
 /** A part with metrics of its own. */

@@ -27,6 +27,7 @@ import { createAdminServer } from './admin-server.ts'
 import { closeTimes } from './lifecycle.ts'
 import { openLintThread } from './lint-thread.ts'
 import type { Profiles } from './profiles.ts'
+import { type Proving, startProving } from './prove-peppers.ts'
 import { startFacade } from './run-facade.ts'
 import { StartError } from './start-error.ts'
 import { watchedCredentials } from './tls-watch.ts'
@@ -47,6 +48,8 @@ export interface AdminPorts {
   readonly mono: () => number
   /** Unix milliseconds, for what is only shown. */
   readonly wall: () => number
+  /** A pepper file turned out to be the wrong one: the process should end. */
+  readonly onFatal: (error: unknown) => void
 }
 
 export interface RunningAdmin {
@@ -64,7 +67,10 @@ export interface RunningAdmin {
   close(): Promise<void>
 }
 
-/** Starts the role. It listens whether or not the database answers. @throws StartError, ListenError */
+/**
+ * Starts the role. It listens whether or not the database answers.
+ * @throws StartError, also for a pepper file whose content the database contradicts; ListenError
+ */
 export async function startAdmin(config: Config, ports: AdminPorts): Promise<RunningAdmin> {
   const { log } = ports
   const target = parseListen(config.admin.listen)
@@ -78,24 +84,37 @@ export async function startAdmin(config: Config, ports: AdminPorts): Promise<Run
       if (ended === undefined) log.warn('a database connection broke', { error })
     },
   })
+  const store = createAdminStore(pool)
+  const proving = await prove(config, store, ports).catch(async (error: unknown) => {
+    await pool.end()
+    throw error
+  })
   const usage = openUsageLog({ database: ports.database, profiles: ports.profiles.current, log })
   const lintThread = openLintThread()
-  const context = adminContext(createAdminStore(pool), usage.reads, lintThread, ports)
+  const context = adminContext(store, usage.reads, lintThread, ports)
   const { server, health } = createAdminServer(context, log, { reflection: config.admin.reflection })
-  const tls = config.admin.tls === null ? {} : { tls: watchedCredentials('admin.tls', config.admin.tls, ports) }
-  const address = await listen(server, target, tls)
-  const facade = await startFacade(config, { context, profiles: ports.profiles, log, wall: ports.wall }).catch(
-    async (error: unknown) => {
-      await drain(server, health, closeTimes)
-      await pool.end()
-      throw error
-    },
-  )
+  const open = async () => {
+    const tls = config.admin.tls === null ? {} : { tls: watchedCredentials('admin.tls', config.admin.tls, ports) }
+    const address = await listen(server, target, tls)
+    const facade = await startFacade(config, { context, profiles: ports.profiles, log, wall: ports.wall }).catch(
+      async (error: unknown) => {
+        await drain(server, health, closeTimes)
+        throw error
+      },
+    )
+    return { address, facade }
+  }
+  const { address, facade } = await open().catch(async (error: unknown) => {
+    await proving.stop()
+    await pool.end()
+    throw error
+  })
   health.set('', 'SERVING')
   const upkeepSchedule = scheduleUpkeep(stopped => upkeepRound(pool, context.store, stopped), ports.timers, log)
   const end = async (times: DrainTimes) => {
     const notice = new Promise(resolve => setTimeout(resolve, times.noticeMs))
     await Promise.all([
+      proving.stop(),
       upkeepSchedule.stop(),
       drain(server, health, times),
       notice.then(() => facade.drain(times.deadlineMs)),
@@ -120,6 +139,13 @@ export async function startAdmin(config: Config, ports: AdminPorts): Promise<Run
     drain: drainOnce,
     close: () => drainOnce(closeTimes),
   }
+}
+
+/** Compares the peppers with the database before anything is served, once for each of its servers. @throws StartError */
+function prove(config: Config, store: AdminStore, ports: AdminPorts): Promise<Proving> {
+  const { log, timers, onFatal } = ports
+  const peppers = { apiKeys: ports.peppers.map(toPepper), adminKeys: toPepper(ports.adminPepper) }
+  return startProving(config, { store, ...peppers, log, timers, onWrong: onFatal }, ports.database.servers.length)
 }
 
 async function upkeepRound(pool: Pool, store: AdminStore, stopped: () => boolean) {

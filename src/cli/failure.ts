@@ -50,6 +50,7 @@ const mends: Readonly<Record<string, string>> = {
     'This --request-id belongs to another call: leave it out, or give a new UUID. The same call has the same instants: not a duration, which is counted anew each time.',
   KEY_ALREADY_ROTATED: 'It has a successor already: rotate that one.',
   PEPPER_NOT_PROPAGATED: 'Give every sidecar the new pepper first; `pepper_ids` of the sidecars shows who has it.',
+  PEPPER_MISMATCH: 'The service runs with the wrong pepper file: put the right one there and start it anew.',
   STORE_UNAVAILABLE: 'The service cannot reach its database: try again shortly.',
   ORGANIZATION_UNKNOWN: '`gatewarden orgs list` shows the organizations.',
   EXPORT_LIMIT: 'Ask for less at a time: --since and --until, or a narrower --filter.',

@@ -34,6 +34,8 @@ export interface FeedContext {
   timeline: string | null
   /** A change of a newer writer was met in this history: nothing is confirmed any more. */
   blocked: boolean
+  /** Ids of own peppers that the database contradicts, as of the last page. */
+  wrongPeppers: readonly string[]
   /** Live sidecars per profile, this one included, as of the last beat. */
   liveSidecars: ReadonlyMap<string, number>
 }
@@ -83,6 +85,7 @@ export async function sendBeat(feed: FeedContext, connection: FeedConnection): P
     appliedNonce: feed.applied.nonce,
     leaseMs: LEASE_MS,
     staleCapMs: feed.staleCapMs,
+    wrongPeppers: feed.wrongPeppers,
     confirmAgeMs: Math.min(Math.round(feed.lease.ageMs()), CONFIRM_AGE_MAX_MS),
   }
   feed.liveSidecars = await ask(feed.timers, 'beat', READ_TIMEOUT_MS, () => connection.beat(report))
@@ -102,6 +105,7 @@ async function takePage(
   const time = learnTime(feed, page, sent, received)
   if (time === 'ahead') return reload(feed, 'clock') // A1: both own clocks stood still
   feed.witness = { revision: page.head, nonce: page.headNonce } // before anything of this snapshot is stored
+  judgePeppers(feed, page) // before its rows: no row under a wrong pepper makes a miss look final, not for a turn
   let changes = 0
   for (const revision of page.revisions) {
     if (isGap(feed, revision)) return reload(feed, 'gap') // R6
@@ -121,6 +125,14 @@ async function takePage(
   if (feed.blocked || !feed.dbTime.usable()) return outcome('blocked', changes)
   feed.lease.confirm(start) // R9: last
   return outcome(time === 'doubted' ? 'doubted' : 'confirmed', changes)
+}
+
+/** Every page has the proofs of its own snapshot, so that no confirm rests on a pepper which the database contradicts. */
+function judgePeppers(feed: FeedContext, { pepperProofs }: FeedPage): void {
+  const wrong = feed.table.judgePeppers(pepperProofs)
+  if (wrong.join() === feed.wrongPeppers.join()) return
+  feed.wrongPeppers = wrong
+  feed.observer.record({ type: 'wrong_peppers', pepperIds: wrong })
 }
 
 function isGap(feed: FeedContext, revision: FeedRevision): boolean {

@@ -35,6 +35,8 @@ export type FeedEvent =
       readonly subject: string
       readonly cause: string
     }
+  /** The peppers that the database contradicts are others than before; with any, pages. Empty: all is well again. */
+  | { readonly type: 'wrong_peppers'; readonly pepperIds: readonly string[] }
   /** A newer writer recorded something unknown; nothing is served until this process is replaced. Pages. */
   | { readonly type: 'unknown_kind'; readonly kind: number; readonly revision: bigint }
   /** A read found changes that no hint had announced: `hint_missed_total`. */

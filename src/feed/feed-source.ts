@@ -10,6 +10,8 @@ export interface BeatReport {
   readonly appliedNonce: bigint
   readonly leaseMs: number
   readonly staleCapMs: number
+  /** Ids of peppers whose content is not that of the database: this process has them in name only. */
+  readonly wrongPeppers: readonly string[]
   /** Whole milliseconds since the last confirm; 2^31 - 1 where there is none or it is older. */
   readonly confirmAgeMs: number
 }
@@ -42,6 +44,8 @@ export interface FeedPage {
   readonly dbTimeMs: number
   /** Null: the server is in recovery. */
   readonly timeline: string | null
+  /** Proofs of the peppers of this process as the database has them, by id; one that it does not know is absent. */
+  readonly pepperProofs: ReadonlyMap<string, Uint8Array>
   /** Ascending. */
   readonly revisions: readonly FeedRevision[]
 }

@@ -16,6 +16,11 @@ export interface FeedTable {
   remove(digest: Uint8Array): void
   setOrganization(entry: OrganizationEntry): void
   removeOrganization(id: string): void
-  /** How many rows name a pepper this process lacks; above 0 a miss proves nothing and the process is not ready. */
-  missingPeppers(): number
+  /**
+   * Compares own peppers with the proofs of the database, by id: those that it contradicts count as lacking from here on,
+   * and their ids are answered. An id without a proof is not judged.
+   */
+  judgePeppers(proofs: ReadonlyMap<string, Uint8Array>): readonly string[]
+  /** Whether rows are held under a pepper that is lacking and under which no key was found: the process is not ready. */
+  isBlind(): boolean
 }

@@ -86,6 +86,7 @@ export class Feed {
       witness: { revision: 0n, nonce: 0n },
       timeline: null,
       blocked: false,
+      wrongPeppers: [],
       liveSidecars: new Map(),
     }
   }
@@ -106,11 +107,16 @@ export class Feed {
   }
 
   /**
-   * Readiness: loaded and confirmed once since, and no row names a pepper this process lacks. A lease that merely ends
-   * does not change it (faults.md section 5), a reload does.
+   * Readiness: loaded and confirmed once since, and no row names a pepper this process lacks, or has with another content.
+   * A lease that merely ends does not change it (faults.md section 5), a reload does.
    */
   ready(): boolean {
-    return this.confirmedOnce && this.options.table.missingPeppers() === 0
+    return this.confirmedOnce && !this.options.table.isBlind()
+  }
+
+  /** Ids of own peppers that the database contradicts. */
+  wrongPeppers(): readonly string[] {
+    return this.context.wrongPeppers
   }
 
   /** Milliseconds since the start of the cycle that last confirmed; Infinity: none counts. */

@@ -1,6 +1,8 @@
 // The digest of a secret: HMAC-SHA-256(pepper, SHA-256(secret)) (admin-api section 4). One scheme for issued and imported keys.
+// Beside it the proof of a pepper, by which processes find out whether they have the same one under an id.
 // Guarantee: no secret outlives the call in this module's memory; its SHA-256, kept for a second pepper, lasts until `forget`.
 // It must never log, and never turn a secret into a string.
+import { createHmac } from 'node:crypto'
 import { type HmacKey, hashOctets, hashWords, hmacKey, hmacOfHash, sha256, wordAt } from './sha256.ts'
 
 /** Octets of a pepper: 256 bits, as the digest. */
@@ -14,6 +16,26 @@ export interface Pepper {
   readonly id: string
   /** 32 octets. */
   readonly bytes: Uint8Array
+}
+
+/** What a pepper is for: ids of either kind are independent of each other. */
+export type PepperPurpose = 'api_keys' | 'admin_keys'
+
+/**
+ * What the proof of a pepper is made from. No message has 32 octets, which every message of a digest has: a proof is no
+ * digest of anything, and no digest is a proof. The number is that of the scheme.
+ */
+export const proofMessages: Readonly<Record<PepperPurpose, string>> = {
+  api_keys: 'gatewarden pepper proof 1, of API keys',
+  admin_keys: 'gatewarden pepper proof 1, of admin keys',
+}
+
+/**
+ * 32 octets that only the holder of a pepper can make, and from which neither the pepper nor any digest follows: the
+ * pseudorandom function at a point of its own. Equal ones mean equal peppers.
+ */
+export function pepperProof(pepper: Pepper, purpose: PepperPurpose): Buffer {
+  return createHmac('sha256', pepper.bytes).update(proofMessages[purpose], 'latin1').digest()
 }
 
 /** Digests secrets under one or two peppers for the check path: no allocation, results in reused words. */

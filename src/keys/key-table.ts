@@ -17,7 +17,7 @@ import {
 import type { Names } from '../core/names.ts'
 import type { ScopeSet } from '../core/scope-set.ts'
 import type { Micros } from '../core/time.ts'
-import { type Pepper, SecretDigests, wordsOf } from './digest.ts'
+import { type Pepper, pepperProof, SecretDigests, wordsOf } from './digest.ts'
 import { HashIndex, NO_ROW } from './hash-index.ts'
 import { uuidWords } from './id-shapes.ts'
 import { KeyParts } from './key-parts.ts'
@@ -66,8 +66,15 @@ export class KeyTable implements KeyLookup {
   /** Digest of the secret being looked up, or of the entry being written. */
   private readonly wanted = new Int32Array(hashWords)
   private readonly given = new Int32Array(hashWords)
-  /** Rows by PEPPER_*. */
+  /** Rows by PEPPER_*, and those of them that are neither deleted nor revoked. */
   private readonly byPepper = [0, 0, 0, 0]
+  private readonly liveByPepper = [0, 0, 0, 0]
+  /** By PEPPER_*: whether a key of it was found, so that it is the right one for some at least. */
+  private readonly foundUnder = [false, false, false, false]
+  /** By PEPPER_*: whether this process lacks it, or the database contradicts it. */
+  private readonly isLacking = [false, false, false, true]
+  /** Own proofs, in the order of the peppers. */
+  private readonly proofs: readonly Buffer[]
   private unknowable = 0
   private invalid = 0
   private count = 0
@@ -79,6 +86,7 @@ export class KeyTable implements KeyLookup {
     this.parts = new KeyParts(options.names)
     this.digests = new SecretDigests(options.peppers)
     this.pepperIds = options.peppers.map(pepper => pepper.id)
+    this.proofs = options.peppers.map(pepper => pepperProof(pepper, 'api_keys'))
   }
 
   // ---- Reading, on the path of a check ----
@@ -201,9 +209,33 @@ export class KeyTable implements KeyLookup {
     return this.invalid
   }
 
-  /** Live rows that name a pepper this process lacks; while there is one, a miss proves nothing. */
+  /** Live rows under a pepper this process lacks, or has with another content; while there is one, a miss proves nothing. */
   missingPeppers(): number {
     return this.unknowable
+  }
+
+  /**
+   * Whether there are such rows under a pepper of which no key was ever found here. Where keys are found, the proof is
+   * wrong rather than the pepper, or each is right for some: those found go on being served.
+   */
+  isBlind(): boolean {
+    return this.liveByPepper.some((rows, pepper) => rows > 0 && this.isLacking[pepper] && !this.foundUnder[pepper])
+  }
+
+  /**
+   * Compares own peppers with the proofs of the database, by id, and answers the ids of those that it contradicts. From
+   * here on these count as peppers that this process lacks. An id without a proof is not judged.
+   */
+  judgePeppers(proofs: ReadonlyMap<string, Uint8Array>): readonly string[] {
+    const contradicted = this.pepperIds.filter((id, position) => {
+      const proof = proofs.get(id)
+      return proof !== undefined && this.proofs[position]?.equals(proof) !== true
+    })
+    for (const [position, id] of this.pepperIds.entries()) {
+      this.isLacking[pepperAt(position)] = contradicted.includes(id)
+    }
+    this.unknowable = this.liveByPepper.reduce((sum, rows, pepper) => (this.isLacking[pepper] ? sum + rows : sum), 0)
+    return contradicted
   }
 
   /** Distinct shared parts held, for tests and metrics. */
@@ -257,6 +289,8 @@ export class KeyTable implements KeyLookup {
     this.organizations.clear()
     this.memo.clear()
     this.byPepper.fill(0)
+    this.liveByPepper.fill(0)
+    this.foundUnder.fill(false)
     this.unknowable = 0
     this.invalid = 0
     this.count = 0
@@ -265,12 +299,15 @@ export class KeyTable implements KeyLookup {
   /** The slot of a secret by its digest, or `NO_ROW`. */
   private search(bytes: Uint8Array, start: number, end: number): number {
     this.digests.digest(bytes, start, end, this.wanted)
+    let pepper = PEPPER_PRIMARY
     let slot = this.slotOf(this.wanted)
     if (slot === NO_ROW && this.needsSecondPepper()) {
       this.digests.digestAgain(this.wanted)
+      pepper = PEPPER_SECOND
       slot = this.slotOf(this.wanted)
     }
     this.digests.forget()
+    if (slot !== NO_ROW && this.pepper(slot) === pepper) this.foundUnder[pepper] = true
     return slot
   }
 
@@ -356,7 +393,9 @@ export class KeyTable implements KeyLookup {
     const pepper = (state >>> pepperShift) & pepperMask
     this.byPepper[pepper] = (this.byPepper[pepper] ?? 0) + by
     if ((state & KEY_INVALID) !== 0) this.invalid += by
-    if (pepper === PEPPER_UNKNOWN && (state & (KEY_DELETED | KEY_REVOKED)) === 0) this.unknowable += by
+    if ((state & (KEY_DELETED | KEY_REVOKED)) !== 0) return
+    this.liveByPepper[pepper] = (this.liveByPepper[pepper] ?? 0) + by
+    if (this.isLacking[pepper]) this.unknowable += by
   }
 
   /** The row brings its stamp along, which is not the one the slot had before. */
@@ -378,8 +417,11 @@ export class KeyTable implements KeyLookup {
 
   private pepperOf(id: string | undefined): number {
     if (id === undefined) return PEPPER_NONE
-    const position = this.pepperIds.indexOf(id)
-    return position === 0 ? PEPPER_PRIMARY : position === 1 ? PEPPER_SECOND : PEPPER_UNKNOWN
+    return pepperAt(this.pepperIds.indexOf(id))
+  }
+
+  private pepper(slot: number): number {
+    return (this.word(slot, STATE) >>> pepperShift) & pepperMask
   }
 
   private rotation(slot: number): number {
@@ -393,6 +435,11 @@ export class KeyTable implements KeyLookup {
   private setWord(slot: number, word: number, value: number): void {
     this.rows.page(slot)[this.rows.at(slot) + word] = value
   }
+}
+
+/** PEPPER_* of a place in the list of peppers. */
+function pepperAt(position: number): number {
+  return position === 0 ? PEPPER_PRIMARY : position === 1 ? PEPPER_SECOND : PEPPER_UNKNOWN
 }
 
 function flagsOf(entry: ApiKeyEntry): number {

@@ -35,7 +35,12 @@ export const metricCatalogue = {
   gatewarden_table_missing_peppers: {
     kind: 'gauge',
     labels: [],
-    help: 'API keys under a pepper this process lacks; above 0 an unknown key answers 503 and the process is not ready.',
+    help: 'API keys under a pepper this process lacks or has wrongly; above 0 an unknown key answers 503, and the process is not ready unless keys are found under that pepper.',
+  },
+  gatewarden_wrong_peppers: {
+    kind: 'gauge',
+    labels: [],
+    help: 'Pepper files whose content is not the one that the database knows under their id.',
   },
   gatewarden_hint_missed_total: {
     kind: 'counter',

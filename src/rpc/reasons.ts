@@ -68,6 +68,8 @@ export const errorReasons = {
   ORGANIZATION_SUSPENDED: status.FAILED_PRECONDITION,
   COUNT_MISMATCH: status.FAILED_PRECONDITION,
   PEPPER_NOT_PROPAGATED: status.FAILED_PRECONDITION,
+  /** A pepper file of the service has another content than the database was told of: whoever runs it has to mend that. */
+  PEPPER_MISMATCH: status.FAILED_PRECONDITION,
   HISTORY_CHANGED: status.FAILED_PRECONDITION,
   LAST_ROOT: status.FAILED_PRECONDITION,
 

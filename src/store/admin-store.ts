@@ -7,6 +7,7 @@ import { adminAccessRows } from './admin-access.ts'
 import { adminApiKeyRows } from './admin-api-keys.ts'
 import { faultOf } from './admin-fault.ts'
 import { adminOrganizationRows } from './admin-organizations.ts'
+import { adminPepperRows } from './admin-peppers.ts'
 import { adminPropagationRows } from './admin-propagation.ts'
 import { rowsOf } from './admin-query.ts'
 import { timestamptzParameter } from './column-values.ts'
@@ -71,7 +72,7 @@ async function settled<Value>(pool: pg.Pool, work: (client: pg.ClientBase) => Pr
   }
 }
 
-async function readsOf(client: pg.ClientBase): Promise<AdminReads> {
+async function readsOf(client: pg.ClientBase): Promise<AdminReads & Pick<AdminTx, 'peppers'>> {
   const [row] = await rowsOf<{ now: Micros }>(client, 'SELECT clock_timestamp() AS now')
   if (row === undefined) throw new Error('the database told no time')
   return {
@@ -80,6 +81,7 @@ async function readsOf(client: pg.ClientBase): Promise<AdminReads> {
     organizations: adminOrganizationRows(client),
     apiKeys: adminApiKeyRows(client),
     propagation: adminPropagationRows(client),
+    peppers: adminPepperRows(client),
   }
 }
 

@@ -1,7 +1,7 @@
 // Result rows of the feed's statements into the feed's own shapes. Structure only: what stands in the columns of an API key
 // or an organization is passed on as the driver gave it.
 import type { FeedChange, FeedPage, FeedRevision, RawRow } from '../feed/feed-source.ts'
-import { apiKeyColumns, organizationColumns, readHeadColumns } from './feed-statements.ts'
+import { apiKeyColumns, organizationColumns, proofsColumn, readHeadColumns } from './feed-statements.ts'
 
 type Columns = readonly (readonly [name: string, expression: string])[]
 
@@ -24,8 +24,16 @@ export function toFeedPage(rows: readonly (readonly unknown[])[]): FeedPage {
     witnessNonce: first[3] === null ? null : integer(first[3]),
     dbTimeMs: number(first[4]),
     timeline: first[5] === null ? null : String(first[5]),
+    pepperProofs: proofsOf(first[proofsColumn]),
     revisions: revisionsOf(rows),
   }
+}
+
+/** Null where the database knows none of the peppers, a boolean where it has no table for them. */
+function proofsOf(value: unknown): ReadonlyMap<string, Uint8Array> {
+  if (typeof value !== 'string') return new Map()
+  const proofs = Object.entries(JSON.parse(value) as Record<string, unknown>)
+  return new Map(proofs.map(([id, proof]) => [id, Buffer.from(String(proof), 'hex')]))
 }
 
 /** Rows arrive by revision and ordinal; a revision without changes has one row without an ordinal. */

@@ -12,10 +12,13 @@ import {
   beatStatement,
   declareApiKeys,
   declareOrganizations,
+  hasProofsStatement,
   loadHeadStatement,
   loadSlotStatement,
   organizationColumns,
+  proofsColumn,
   readStatement,
+  readStatementWithoutProofs,
 } from './feed-statements.ts'
 import { requireSchema } from './migrate.ts'
 
@@ -27,6 +30,7 @@ export interface SidecarSelf {
   /** UUID, drawn at the start of the process. */
   readonly id: string
   readonly version: string
+  /** Of API keys; those that the database contradicts are left out of the beats. */
   readonly pepperIds: readonly string[]
   /** The profiles served now, by name; asked anew with each beat since files may change. */
   profiles(): Readonly<Record<string, { readonly version: string; readonly digest: string }>>
@@ -92,6 +96,8 @@ class PostgresFeedConnection implements FeedConnection {
   private readonly client: pg.Client
   private readonly self: SidecarSelf
   private readonly onPrimary: () => void
+  /** False on a schema one version older, until it has been migrated. */
+  private hasProofs = false
 
   constructor(config: pg.ClientConfig, self: SidecarSelf, onPrimary: () => void) {
     this.client = new pg.Client({ ...config, stream: () => this.socket })
@@ -108,6 +114,7 @@ class PostgresFeedConnection implements FeedConnection {
         throw explainConnect(error, 'gw_sidecar')
       }
       await requireSchema(this.client)
+      this.hasProofs = (await this.rows(hasProofsStatement, []))[0]?.[0] === true
       this.client.on('notification', onHint)
       await this.client.query(`LISTEN ${feedChannel}`)
     })
@@ -123,7 +130,7 @@ class PostgresFeedConnection implements FeedConnection {
         report.staleCapMs,
         report.confirmAgeMs,
         JSON.stringify(this.self.profiles()),
-        this.self.pepperIds,
+        this.self.pepperIds.filter(id => !report.wrongPeppers.includes(id)),
         this.self.version,
       ])
       return new Map(rows.map(([profile, live]) => [String(profile), Number(live)]))
@@ -132,7 +139,7 @@ class PostgresFeedConnection implements FeedConnection {
 
   read(applied: bigint, witness: bigint, pageRevisions: number) {
     return this.orDestroy(async () => {
-      const page = toFeedPage(await this.rows(readStatement, [applied, witness, pageRevisions, this.self.onlyProfiles]))
+      const page = toFeedPage(await this.pageRows([applied, witness, pageRevisions, this.self.onlyProfiles]))
       if (page.timeline !== null) this.onPrimary()
       return page
     })
@@ -219,6 +226,16 @@ class PostgresFeedConnection implements FeedConnection {
       query.on('error', reject)
       this.client.query(query)
     })
+  }
+
+  /** Rows of a page. The table of proofs may come while this connection lives: then the page is read once more with them. */
+  private async pageRows(values: readonly unknown[]): Promise<readonly (readonly unknown[])[]> {
+    if (!this.hasProofs) {
+      const rows = await this.rows(readStatementWithoutProofs, values)
+      this.hasProofs = rows[0]?.[proofsColumn] === true
+      if (!this.hasProofs) return rows
+    }
+    return this.rows(readStatement, [...values, this.self.pepperIds])
   }
 
   private async rows(text: string, values: readonly unknown[]): Promise<readonly (readonly unknown[])[]> {

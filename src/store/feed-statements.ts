@@ -56,18 +56,35 @@ SELECT served.profile,
 FROM jsonb_object_keys($7::jsonb) AS served(profile)`
 
 /** Number of columns of the read statement before those of `apiKeyColumns` and `organizationColumns`. */
-export const readHeadColumns = 15
+export const readHeadColumns = 16
 
 /**
- * Statement 2 of a cycle. $1 applied revision, $2 witness revision, $3 page size, $4 the profiles served, or null for all.
- * Rows are arrays; see feed-page.ts. What is not served comes with its change, since a revision must be seen whole, but
- * marked: the profile of an organization never changes, nor the organization of an API key.
+ * Statement 2 of a cycle. $1 applied revision, $2 witness revision, $3 page size, $4 the profiles served, or null for all,
+ * $5 ids of own peppers. Rows are arrays; see feed-page.ts. What is not served comes with its change, since a revision must
+ * be seen whole, but marked: the profile of an organization never changes, nor the organization of an API key. The proofs
+ * of peppers, JSON from id to hex digits, stand in the first row of a revision alone.
  */
-export const readStatement = `
+export const readStatement = readWith(`
+       CASE WHEN coalesce(c.ordinal, 1) = 1 THEN (
+         SELECT json_object_agg(p.pepper_id, encode(p.proof, 'hex'))::text FROM pepper_proofs p
+         WHERE p.purpose = 'api_keys' AND p.pepper_id = ANY ($5::text[])) END`)
+
+/** The same, without $5, on a schema that has no proofs yet; where they stand it tells whether they have come since. */
+export const readStatementWithoutProofs = readWith("to_regclass('gatewarden.pepper_proofs') IS NOT NULL")
+
+/** Whether the schema has proofs. */
+export const hasProofsStatement = "SELECT to_regclass('gatewarden.pepper_proofs') IS NOT NULL AS there"
+
+/** The place of the proofs in a row. */
+export const proofsColumn = 15
+
+function readWith(proofs: string): string {
+  return `
 SELECT h.revision, h.floor, n.nonce, w.nonce, (extract(epoch FROM clock_timestamp()) * 1000)::float8,
        CASE WHEN pg_is_in_recovery() THEN NULL ELSE left(pg_walfile_name(pg_current_wal_lsn()), 8) END,
        r.revision, r.nonce, r.changes, c.ordinal, c.kind, c.digest, c.organization,
        $4::text[] IS NULL OR owner.profile = ANY ($4), $4::text[] IS NULL OR o.profile = ANY ($4),
+       ${proofs},
        ${expressions(apiKeyColumns)}, ${expressions(organizationColumns)}
 FROM feed_head h
 JOIN feed_revision n ON n.revision = h.revision
@@ -78,6 +95,7 @@ LEFT JOIN api_keys k ON k.digest = c.digest
 LEFT JOIN organizations owner ON $4::text[] IS NOT NULL AND owner.id = k.organization_id
 LEFT JOIN organizations o ON o.id = c.organization
 ORDER BY r.revision, c.ordinal`
+}
 
 /** How many processes may load at once; the slot is freed with the transaction. */
 export const loadSlots = 4

@@ -138,7 +138,7 @@ describe('readiness', () => {
     await sidecar.time.advance(2_000)
     expect(sidecar.feed.ready()).toBe(false)
     expect(sidecar.feed.fresh()).toBe(true)
-    sidecar.table.peppers.add('p1')
+    sidecar.table.peppers.set('p1', Buffer.from('proof of p1'))
     await sidecar.time.advance(2_000)
     expect(sidecar.feed.ready()).toBe(true)
     expect(sidecar.readiness).toEqual([true, false, true])

@@ -27,7 +27,14 @@ export interface SourceHarness {
   drive<T>(promise: Promise<T>): Promise<T>
 }
 
-const REPORT = { appliedRevision: 0n, appliedNonce: 0n, leaseMs: 7_000, staleCapMs: 0, confirmAgeMs: 2 ** 31 - 1 }
+const REPORT = {
+  appliedRevision: 0n,
+  appliedNonce: 0n,
+  leaseMs: 7_000,
+  staleCapMs: 0,
+  wrongPeppers: [],
+  confirmAgeMs: 2 ** 31 - 1,
+}
 
 interface Loaded {
   readonly head: LoadHead | null

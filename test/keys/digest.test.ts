@@ -1,7 +1,15 @@
 // The digest of a secret: published vectors, every length against the platform's own hash, and the vectors of the admin API.
 import { createHash, createHmac, randomBytes } from 'node:crypto'
 import { describe, expect, test } from 'vitest'
-import { digestOfSha256, digestSecret, type Pepper, SecretDigests, wordsOf } from '../../src/keys/digest.ts'
+import {
+  digestOfSha256,
+  digestSecret,
+  type Pepper,
+  pepperProof,
+  proofMessages,
+  SecretDigests,
+  wordsOf,
+} from '../../src/keys/digest.ts'
 import { sha256 } from '../../src/keys/sha256.ts'
 
 const p1: Pepper = { id: 'p1', bytes: Uint8Array.from({ length: 32 }, (_, i) => 0x20 + i) }
@@ -123,5 +131,40 @@ describe('digest', () => {
       'pepper short has 31 octets instead of 32',
     )
     expect(() => wordsOf(new Uint8Array(31), new Int32Array(8))).toThrow(RangeError)
+  })
+})
+
+describe('the proof of a pepper', () => {
+  const purposes = ['api_keys', 'admin_keys'] as const
+
+  test('is HMAC-SHA-256 under the pepper of a fixed text that names what it is for', () => {
+    for (const purpose of purposes) {
+      const expected = createHmac('sha256', p1.bytes).update(proofMessages[purpose]).digest('hex')
+      expect(pepperProof(p1, purpose).toString('hex')).toBe(expected)
+    }
+    // Written down: a build that made another proof would find every deployed pepper wrong.
+    expect(pepperProof(p1, 'api_keys').toString('hex')).toBe(
+      '6aefc68769b18f04dd7341dc7d7346f8fc0b4deb805c5b18987d7f23cbd3d258',
+    )
+    expect(pepperProof(p1, 'admin_keys').toString('hex')).toBe(
+      '96dac5faa6322e6d53daf1ac854c5aa9088ead02e874017ae6844f2a41c3baca',
+    )
+  })
+
+  test('differs with the pepper in any octet and with what it is for, not with the id', () => {
+    const seen = new Set(purposes.map(purpose => pepperProof(p1, purpose).toString('hex')))
+    for (let octet = 0; octet < 32; octet++) {
+      const bytes = Uint8Array.from(p1.bytes)
+      bytes[octet] = (bytes[octet] ?? 0) ^ 1
+      seen.add(pepperProof({ id: 'p1', bytes }, 'api_keys').toString('hex'))
+    }
+    expect(seen.size).toBe(34)
+    expect(pepperProof({ ...p1, id: 'other' }, 'api_keys')).toEqual(pepperProof(p1, 'api_keys'))
+  })
+
+  test('is made from a message that no digest is made from: those have 32 octets', () => {
+    for (const purpose of purposes) expect(Buffer.byteLength(proofMessages[purpose])).not.toBe(32)
+    const texts = purposes.map(purpose => Buffer.from(proofMessages[purpose]))
+    for (const text of texts) expect(digestSecret(p1, text)).not.toEqual(pepperProof(p1, 'api_keys'))
   })
 })

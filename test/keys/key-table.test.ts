@@ -14,7 +14,7 @@ import {
 } from '../../src/core/key-lookup.ts'
 import { createNames, type Names } from '../../src/core/names.ts'
 import { hasScope } from '../../src/core/scope-set.ts'
-import { digestSecret, type Pepper } from '../../src/keys/digest.ts'
+import { digestSecret, type Pepper, pepperProof } from '../../src/keys/digest.ts'
 import { KeyTable } from '../../src/keys/key-table.ts'
 
 const primary: Pepper = { id: 'p2', bytes: randomBytes(32) }
@@ -112,6 +112,94 @@ describe('find', () => {
     table.remove(unknown.digest)
     expect(find('s2')).toBe(MISS)
     expect(table.missingPeppers()).toBe(0)
+  })
+
+  describe('a pepper whose proof in the database is another', () => {
+    const other = randomBytes(32)
+    const proofs = (...wrong: readonly Pepper[]) =>
+      new Map(
+        [primary, second, absent]
+          .map(pepper => [pepper.id, pepperProof(pepper, 'api_keys')] as const)
+          .concat(wrong.map(({ id }) => [id, pepperProof({ id, bytes: other }, 'api_keys')] as const)),
+      )
+    /** What stands in the database where the file of this process is wrong: a digest that it will never make. */
+    const beyond = (secret: string, pepper: Pepper, change: Partial<ApiKeyEntry> = {}) =>
+      entryOf(secret, { digest: digestSecret({ id: pepper.id, bytes: other }, Buffer.from(secret)), ...change }, pepper)
+
+    test.each([primary, second])('counts as one that this process lacks: $id', pepper => {
+      table.replace(beyond('s1', pepper))
+      expect([find('s1'), table.isBlind()]).toEqual([MISS, false]) // as long as nobody tells
+      expect(table.judgePeppers(proofs(pepper))).toEqual([pepper.id])
+      expect([find('s1'), find('never issued'), table.missingPeppers(), table.isBlind()]).toEqual([
+        UNKNOWABLE,
+        UNKNOWABLE,
+        1,
+        true,
+      ])
+    })
+
+    test('has the same effect whether the proof or the row comes first', () => {
+      table.judgePeppers(proofs(primary))
+      expect([find('s1'), table.isBlind()]).toEqual([MISS, false]) // no key is under it: nothing can be missed
+      table.replace(beyond('s1', primary))
+      expect([find('s1'), table.isBlind()]).toEqual([UNKNOWABLE, true])
+      table.replace(beyond('s1', primary, { revoked: true }))
+      expect([find('s1'), table.isBlind()]).toEqual([MISS, false])
+      table.replace(beyond('s1', primary))
+      table.remove(beyond('s1', primary).digest)
+      expect([find('s1'), table.isBlind(), table.missingPeppers()]).toEqual([MISS, false, 0])
+    })
+
+    test('counts no longer once the database says otherwise, or nothing', () => {
+      table.replace(beyond('s1', primary))
+      for (const well of [proofs(), new Map<string, Uint8Array>()]) {
+        table.judgePeppers(proofs(primary))
+        expect(find('s1')).toBe(UNKNOWABLE)
+        expect(table.judgePeppers(well)).toEqual([])
+        expect([find('s1'), table.missingPeppers(), table.isBlind()]).toEqual([MISS, 0, false])
+      }
+    })
+
+    test('leaves the keys of the other pepper as they are', () => {
+      table.replace(beyond('s1', primary))
+      table.replace(entryOf('s2', {}, second))
+      expect(table.judgePeppers(proofs(primary))).toEqual([primary.id])
+      expect(find('s2')).toBeGreaterThanOrEqual(0)
+      expect([find('s1'), table.isBlind()]).toEqual([UNKNOWABLE, true])
+    })
+
+    test('under which keys are found: a miss proves nothing, and the process stays ready', () => {
+      table.replace(entryOf('s1'))
+      table.replace(entryOf('s2', {}, second))
+      table.judgePeppers(proofs(primary, second))
+      expect(table.isBlind()).toBe(true)
+      expect(find('s1')).toBeGreaterThanOrEqual(0)
+      expect(table.isBlind()).toBe(true) // of the second no key was found yet
+      expect(find('s2')).toBeGreaterThanOrEqual(0)
+      expect([find('never issued'), table.isBlind()]).toEqual([UNKNOWABLE, false])
+      table.clear()
+      table.setOrganization({ id: organization, profile: 'alpha', suspended: false, valid: true })
+      table.replace(beyond('s1', primary))
+      expect([find('s1'), table.isBlind()]).toEqual([UNKNOWABLE, true]) // another history: what was found there says nothing
+    })
+
+    test('under which only keys of another id are found is no better for it', () => {
+      // The files of both peppers were exchanged: each finds the keys of the other.
+      const exchanged = new KeyTable({
+        names,
+        peppers: [
+          { id: primary.id, bytes: second.bytes },
+          { id: second.id, bytes: primary.bytes },
+        ],
+      })
+      exchanged.setOrganization({ id: organization, profile: 'alpha', suspended: false, valid: true })
+      exchanged.replace(entryOf('s1'))
+      exchanged.replace(entryOf('s2', {}, second))
+      expect(exchanged.judgePeppers(proofs())).toEqual([primary.id, second.id])
+      for (const secret of ['s1', 's2'])
+        expect(exchanged.find(Buffer.from(secret), 0, 2, alpha)).toBeGreaterThanOrEqual(0)
+      expect(exchanged.isBlind()).toBe(true)
+    })
   })
 
   test('digests that differ in one bit of any octet are different keys', () => {

@@ -12,7 +12,14 @@ import { useTestDatabase } from '../support/test-database.ts'
 import { until } from '../support/until.ts'
 
 const database = useTestDatabase()
-const report = { appliedRevision: 0n, appliedNonce: 0n, leaseMs: 7000, staleCapMs: 0, confirmAgeMs: 1 }
+const report = {
+  appliedRevision: 0n,
+  appliedNonce: 0n,
+  leaseMs: 7000,
+  staleCapMs: 0,
+  wrongPeppers: [],
+  confirmAgeMs: 1,
+}
 const open: FeedConnection[] = []
 let client: pg.Client
 
@@ -129,6 +136,61 @@ describe('beat', () => {
     )
     await client.query("UPDATE sidecars SET seen_at = seen_at - interval '11 s'")
     expect(await second.beat(report)).toEqual(new Map([['x', 1]]))
+  })
+})
+
+describe('proofs of peppers', () => {
+  const proof = (name: string) => testDigest(`proof of ${name}`)
+  const write = (name: string, purpose = 'api_keys') =>
+    client.query('INSERT INTO pepper_proofs (purpose, pepper_id, proof) VALUES ($1, $2, $3)', [
+      purpose,
+      name,
+      proof(name),
+    ])
+  afterEach(() => client.query('DELETE FROM pepper_proofs'))
+
+  it('come with every page, at the head and behind it: those of own peppers, and of API keys alone', async () => {
+    const connection = await connect(self({ pepperIds: ['p1', 'p2'] }))
+    const position = await head(connection)
+    expect((await connection.read(position, position, 50)).pepperProofs).toEqual(new Map())
+    for (const name of ['p1', 'p9']) await write(name)
+    await write('p2', 'admin_keys')
+    await createKey('page with proofs')
+    await client.query('SELECT gw_record($1, $2, $3)', [[], [], []]) // a revision without a change
+    for (const from of [position, position + 1n, position + 2n]) {
+      const page = await connection.read(from, position, 50)
+      expect(page.pepperProofs).toEqual(new Map([['p1', proof('p1')]]))
+      expect(page.revisions).toHaveLength(Number(position + 2n - from))
+    }
+  })
+
+  it('leave those out of the heartbeat that the process has in name only', async () => {
+    const me = self({ pepperIds: ['p1', 'p2'] })
+    const connection = await connect(me)
+    await connection.beat({ ...report, wrongPeppers: ['p1'] })
+    const found = await client.query('SELECT pepper_ids FROM sidecars WHERE id = $1', [me.id])
+    expect(found.rows).toEqual([{ pepper_ids: ['p2'] }])
+  })
+
+  it('are not missed on a schema one version older, and are there with the first page after the migration', async () => {
+    await client.query('ALTER TABLE pepper_proofs RENAME TO pepper_proofs_to_come')
+    try {
+      const connection = await connect()
+      const position = await head(connection)
+      await connection.beat(report)
+      await createKey('on the older schema')
+      const page = await connection.read(position, position, 50)
+      expect(page.pepperProofs).toEqual(new Map())
+      expect(page.revisions).toHaveLength(1)
+      expect(page.revisions[0]?.rows[0]?.row).toMatchObject({ digest: testDigest('on the older schema') })
+      await client.query('ALTER TABLE pepper_proofs_to_come RENAME TO pepper_proofs')
+      await write('p1')
+      const next = await connection.read(position, position, 50)
+      expect(next.pepperProofs).toEqual(new Map([['p1', proof('p1')]]))
+      expect(next.revisions).toEqual(page.revisions)
+    } finally {
+      await client.query('ALTER TABLE IF EXISTS pepper_proofs_to_come RENAME TO pepper_proofs')
+    }
   })
 })
 

@@ -31,6 +31,7 @@ const rights: Readonly<Record<string, Readonly<Record<DatabaseRole, string>>>> =
   usage_rollup_delta: { gw_admin: '', gw_sidecar: '', gw_usage: 'S' },
   usage_position: { gw_admin: '', gw_sidecar: 'SIUD', gw_usage: 'SD' },
   usage_loss: { gw_admin: '', gw_sidecar: 'I', gw_usage: 'SD' },
+  pepper_proofs: { gw_admin: 'SI', gw_sidecar: 'S', gw_usage: '' },
   schema_migrations: { gw_admin: 'S', gw_sidecar: 'S', gw_usage: 'S' },
 }
 

@@ -27,6 +27,8 @@ export class ScriptedServer {
   /** Database clock minus true time, milliseconds. */
   clockShift = 0
   loadSlots = 4
+  /** Proofs of peppers, by id. */
+  proofs: ReadonlyMap<string, Uint8Array> = new Map()
   /** What a beat answers. */
   live: ReadonlyMap<string, number> = new Map([['alpha', 2]])
   private readonly time: VirtualTime
@@ -45,6 +47,7 @@ export class ScriptedServer {
     copy.timeline = timeline
     copy.history = [...this.history]
     copy.floor = this.floor
+    copy.proofs = this.proofs
     for (const [digest, row] of this.apiKeys) copy.apiKeys.set(digest, row)
     for (const [id, row] of this.organizations) copy.organizations.set(id, row)
     return copy
@@ -95,6 +98,7 @@ export class ScriptedServer {
       witnessNonce: this.history.find(one => one.revision === witness)?.nonce ?? null,
       dbTimeMs: VirtualTime.START_UNIX_MS + this.time.now() + this.clockShift,
       timeline: this.timeline,
+      pepperProofs: this.proofs,
       revisions: this.history
         .filter(one => one.revision > applied)
         .slice(0, pageRevisions)

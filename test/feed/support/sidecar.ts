@@ -14,7 +14,9 @@ import { VirtualTime } from './virtual-time.ts'
 export class MapTable implements FeedTable {
   readonly keys = new Map<string, ApiKeyEntry | InvalidEntry>()
   readonly organizations = new Map<string, OrganizationEntry>()
-  readonly peppers = new Set(['p1'])
+  /** Own peppers and their proofs. */
+  readonly peppers = new Map([['p1', Buffer.from('proof of p1')]])
+  wrong: readonly string[] = []
   throwing = 0
   reserved = 0
 
@@ -48,10 +50,15 @@ export class MapTable implements FeedTable {
     this.organizations.delete(id)
   }
 
-  missingPeppers(): number {
-    let missing = 0
-    for (const entry of this.keys.values()) if (entry.kind === 'api_key' && !this.peppers.has(entry.pepperId)) missing++
-    return missing
+  judgePeppers(proofs: ReadonlyMap<string, Uint8Array>): readonly string[] {
+    this.wrong = [...this.peppers].flatMap(([id, own]) => (own.equals(proofs.get(id) ?? own) ? [] : [id]))
+    return this.wrong
+  }
+
+  isBlind(): boolean {
+    for (const { pepperId } of this.keys.values())
+      if (pepperId !== undefined && (!this.peppers.has(pepperId) || this.wrong.includes(pepperId))) return true
+    return false
   }
 }
 
