@@ -5,10 +5,10 @@ import { createHash, randomBytes } from 'node:crypto'
 import { existsSync, mkdirSync, readdirSync, renameSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Config, PepperFile } from '../config/config.ts'
-import { renderFaults } from '../config/fault.ts'
+import type { ConfigFault } from '../config/fault.ts'
 import { type LoadedPepper, readPepper, writePrivateFile } from '../config/pepper-file.ts'
 import { pepperOctets } from '../keys/digest.ts'
-import { StartError } from './start-error.ts'
+import { refuseFaults, StartError } from './start-error.ts'
 
 /** Peppers of one process. */
 export interface Peppers {
@@ -30,9 +30,20 @@ export function openPeppers(config: Config, make: boolean): Peppers {
   const admin = config.role === 'check' ? undefined : (config.admin.pepper ?? ownAdmin[0])
   const read = [...apiKeys, ...(admin === undefined ? [] : [admin])].map(readPepper)
   const faults = read.flatMap(result => (result.ok ? [] : [result.fault]))
-  if (faults.length > 0) throw new StartError(renderFaults(faults))
   const peppers = read.flatMap(result => (result.ok ? [result.pepper] : []))
+  faults.push(...sameOctets(peppers))
+  refuseFaults(faults)
   return { apiKeys: peppers.slice(0, apiKeys.length), admin: peppers[apiKeys.length] ?? null }
+}
+
+/** One secret under two names is one pepper: nothing would change when the one took over from the other. */
+function sameOctets(peppers: readonly LoadedPepper[]): ConfigFault[] {
+  return peppers.flatMap(({ id, octets }, index) => {
+    const other = peppers.slice(0, index).find(each => each.octets.equals(octets))
+    if (other === undefined) return []
+    const accepted = 'octets of its own for each pepper, such as those of `openssl rand -hex 32`'
+    return [{ name: `pepper ${id}`, found: `the octets of pepper ${other.id}`, accepted }]
+  })
 }
 
 /**

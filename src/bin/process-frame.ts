@@ -5,22 +5,23 @@ import { compileCheckProfiles } from '../check/check-profiles.ts'
 import type { ExitCode, Invocation, Io } from '../cli/command.ts'
 import { CommandFailure, exitConfig, exitOk } from '../cli/command.ts'
 import type { Config, Role } from '../config/config.ts'
-import { renderFaults } from '../config/fault.ts'
+import { type ConfigFault, renderFaults } from '../config/fault.ts'
 import { parseListen } from '../config/listen-address.ts'
-import { loadConfig } from '../config/load-config.ts'
+import { type ConfigSources, loadConfig } from '../config/load-config.ts'
 import { createNames } from '../core/names.ts'
 import { type HttpServer, startHttpServer } from '../observe/http-server.ts'
 import { createLog, type ProcessLog } from '../observe/log.ts'
 import { type LogFile, openLogFile } from '../observe/log-file.ts'
 import { Metrics } from '../observe/metrics.ts'
+import type { ProfileSet } from '../profile/profile-set.ts'
 import { removeStaleSocket, restrictSocket } from '../transport/unix-socket.ts'
-import { toClientAddressMode } from './client-address-mode.ts'
+import { toClientAddressMode, trustedBlockFaults } from './client-address-mode.ts'
 import { openPeppers } from './data-dir.ts'
 import { awaitEnding, type Ending } from './lifecycle.ts'
 import { openProfiles, served } from './profiles.ts'
 import { facadeListen } from './run-facade.ts'
-import { StartError, toStartError } from './start-error.ts'
-import { readTlsFiles } from './tls-files.ts'
+import { FaultyConfig, refuseFaults, StartError, toStartError } from './start-error.ts'
+import { tlsFaults } from './tls-files.ts'
 
 /** A process that may start: settings are sound, the log is open. */
 export interface Frame {
@@ -45,8 +46,9 @@ export async function runFramed(
   version: string,
   work: (frame: Frame) => Promise<ExitCode>,
 ): Promise<ExitCode> {
-  const environment = role === 'check' ? withWorkers(io.environment, invocation) : io.environment
-  const result = loadConfig({ role, environment, cwd: io.cwd, file: invocation.text('config') })
+  const { environment, cwd } = io
+  const flags = settingFlags(role, invocation)
+  const result = loadConfig({ role, environment, cwd, file: invocation.text('config'), flags })
   if (!result.ok) throw new CommandFailure(renderFaults(result.faults), exitConfig)
   const { config, warnings } = result
   const file = openLogFile(logDescriptor)
@@ -55,6 +57,7 @@ export async function runFramed(
   try {
     if (invocation.flag('check-config')) return await checkConfig(config, warnings, log, io)
     for (const warning of warnings) log.warn(warning)
+    refuseFaults(fileFaults(config))
     warnOfNode(log)
     showProcess(metrics, { file, version, role })
     const hardExit = (code: ExitCode) => {
@@ -70,10 +73,10 @@ export async function runFramed(
   }
 }
 
-/** A flag that is a setting wins over file and environment. */
-function withWorkers(environment: Io['environment'], invocation: Invocation): Io['environment'] {
-  const workers = invocation.text('workers')
-  return workers === undefined ? environment : { ...environment, GATEWARDEN_CHECK_WORKERS: workers }
+/** Flags that are settings. */
+function settingFlags(role: Role, invocation: Invocation): NonNullable<ConfigSources['flags']> {
+  const workers = role === 'check' ? invocation.text('workers') : undefined
+  return workers === undefined ? {} : { 'check.workers': { text: workers, flag: '--workers' } }
 }
 
 function asFailure(error: unknown, config: Config): unknown {
@@ -81,19 +84,39 @@ function asFailure(error: unknown, config: Config): unknown {
   return known instanceof StartError ? new CommandFailure(known.message, known.code) : error
 }
 
-/** Everything that can be judged without starting: settings were; now the files they name. */
+/** What is wrong with settings that more is needed for than the settings: before a start opens anything. */
+function fileFaults(config: Config): ConfigFault[] {
+  return [...trustedBlockFaults(config), ...tlsFaults(config)]
+}
+
+/** Everything that can be judged without starting: settings were; now the files they name. All faults at once. */
 async function checkConfig(config: Config, warnings: readonly string[], log: ProcessLog, io: Io): Promise<ExitCode> {
-  openPeppers(config, false)
-  const profiles = await openProfiles(config, createNames(), log)
-  const set = profiles.current()
-  await profiles.close()
-  const { role } = config
-  if (config.clientAddress !== null && (role === 'serve' || role === 'check')) {
-    const { mode } = toClientAddressMode(config.clientAddress)
-    compileCheckProfiles(served(set, config.check.profiles), mode)
-    if (config.check.tls !== null) readTlsFiles('check.tls', config.check.tls)
+  const faults: ConfigFault[] = []
+  const refusals: string[] = []
+  const judge = async (work: () => unknown) => {
+    try {
+      await work()
+    } catch (error) {
+      const known = toStartError(error, config)
+      if (known instanceof FaultyConfig) faults.push(...known.faults)
+      else if (known instanceof StartError) refusals.push(known.message)
+      else throw error
+    }
   }
-  if (config.admin.tls !== null && (role === 'serve' || role === 'admin')) readTlsFiles('admin.tls', config.admin.tls)
+  let set: ProfileSet | undefined
+  await judge(() => refuseFaults(fileFaults(config)))
+  await judge(() => openPeppers(config, false))
+  await judge(async () => {
+    const profiles = await openProfiles(config, createNames(), log)
+    set = profiles.current()
+    await profiles.close()
+  })
+  if (faults.length > 0) refusals.unshift(renderFaults(faults))
+  if (refusals.length > 0 || set === undefined) throw new StartError(refusals.join('\n'))
+  const { role, clientAddress } = config
+  if (clientAddress !== null && (role === 'serve' || role === 'check')) {
+    compileCheckProfiles(served(set, config.check.profiles), toClientAddressMode(clientAddress).mode)
+  }
   if (role === 'serve' || role === 'admin') facadeListen(config)
   const names = set.profiles.map(profile => profile.name)
   for (const warning of warnings) io.err(`warning: ${warning}\n`)

@@ -2,6 +2,8 @@
 // Whoever serves them subscribes; each swap reaches all subscribers before the next look.
 import { existsSync } from 'node:fs'
 import type { Config } from '../config/config.ts'
+import { type ConfigFault, closest, quoteFound } from '../config/fault.ts'
+import { settingName } from '../config/settings.ts'
 import type { Names } from '../core/names.ts'
 import type { Log } from '../observe/log.ts'
 import type { CompiledProfile } from '../profile/compiled-profile.ts'
@@ -12,7 +14,7 @@ import type { ProfileSet } from '../profile/profile-set.ts'
 import { type ProfileStatus, watchProfiles } from '../profile/watch.ts'
 import { openLintThread } from './lint-thread.ts'
 import { packagedProfiles } from './packaged-profiles.ts'
-import { StartError } from './start-error.ts'
+import { refuseFaults, StartError } from './start-error.ts'
 
 /** Profiles in force. */
 export interface Profiles {
@@ -29,7 +31,13 @@ export interface Profiles {
 export async function openProfiles(config: Config, names: Names, log: Log): Promise<Profiles> {
   const directory = config.profiles.dir ?? packagedProfiles()
   if (!existsSync(directory))
-    throw new StartError(`profiles.dir is ${directory}, which does not exist; name a directory of profiles.`)
+    refuseFaults([
+      {
+        name: settingName('profiles.dir'),
+        found: `${directory}, which does not exist`,
+        accepted: 'a directory of profiles',
+      },
+    ])
   const compile = {
     names,
     deploymentEnvironment: config.deployment.environment,
@@ -39,6 +47,10 @@ export async function openProfiles(config: Config, names: Names, log: Log): Prom
   if (set === undefined) {
     const errors = findings.filter(({ level }) => level === 'error').map(formatFinding)
     throw new StartError([`the profiles in ${directory} are not sound:`, ...errors.map(each => `  ${each}`)].join('\n'))
+  }
+  refuseFaults(profileFaults(config, set))
+  for (const profile of deaf(config, set)) {
+    log.warn('deployment.accept holds no environment of a profile: all its API keys are denied', { profile })
   }
   const takers: ((set: ProfileSet) => void)[] = []
   const failed = new Set<number>()
@@ -82,15 +94,51 @@ function logStatus(log: Log, { file, name, version, digest, failed, lastError }:
   else log.info('profile in force', { file, name, version, digest })
 }
 
-/** Those of a set that this process serves. @throws StartError for a name that no profile has. */
+/** Settings that name what no profile has: a typing mistake there would deny every key in silence. */
+function profileFaults({ role, check, deployment }: Config, set: ProfileSet): ConfigFault[] {
+  const environments = environmentsOf(set.profiles)
+  const names = set.profiles.map(profile => profile.name)
+  const labelled = (name: string) =>
+    set.profiles.flatMap(({ management }) => management.environments).find(({ label }) => label === name)?.name
+  return [
+    ...(deployment.accept ?? [])
+      .filter(name => !environments.includes(name))
+      .map(name =>
+        unknownName('deployment.accept', name, 'environments of the profiles', environments, labelled(name)),
+      ),
+    ...(role === 'admin' ? [] : (check.profiles ?? []))
+      .filter(name => !names.includes(name))
+      .map(name => unknownName('check.profiles', name, 'profiles', names)),
+  ]
+}
+
+function unknownName(
+  setting: 'deployment.accept' | 'check.profiles',
+  given: string,
+  what: string,
+  known: readonly string[],
+  meant = closest(given, known),
+): ConfigFault {
+  const hint = meant === undefined ? '' : `; did you mean ${meant}?`
+  return { name: settingName(setting), found: quoteFound(given), accepted: `${what}: ${known.join(', ')}${hint}` }
+}
+
+function environmentsOf(profiles: readonly CompiledProfile[]): readonly string[] {
+  return [...new Set(profiles.flatMap(({ management }) => management.environments.map(({ name }) => name)))]
+}
+
+/** Profiles that are served without one environment that is accepted. */
+function deaf({ check, deployment: { accept } }: Config, set: ProfileSet): readonly string[] {
+  if (accept === null) return []
+  const without = served(set, check.profiles).filter(
+    profile => !environmentsOf([profile]).some(name => accept.includes(name)),
+  )
+  return without.map(({ name }) => name)
+}
+
+/** Those of a set that this process serves. */
 export function served(set: ProfileSet, only: readonly string[] | null): readonly CompiledProfile[] {
-  if (only === null) return set.profiles
-  const unknown = only.filter(name => set.byName(name) === undefined)
-  if (unknown.length > 0) {
-    const known = set.profiles.map(profile => profile.name).join(', ')
-    throw new StartError(`check.profiles names ${unknown.join(', ')}, which no profile is called; there are ${known}.`)
-  }
-  return set.profiles.filter(profile => only.includes(profile.name))
+  return only === null ? set.profiles : set.profiles.filter(profile => only.includes(profile.name))
 }
 
 /** Prefixes of keys: what the log must never write. */

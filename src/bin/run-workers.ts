@@ -5,7 +5,6 @@ import { fileURLToPath } from 'node:url'
 import { type ExitCode, exitConfig, exitFailed, exitOk } from '../cli/command.ts'
 import { workerEndpoints } from '../config/worker-endpoints.ts'
 import type { Frame } from './process-frame.ts'
-import { StartError } from './start-error.ts'
 
 /** From the end of a worker to its next start; doubled for each end in a row. */
 const restartMs = 1000
@@ -19,7 +18,7 @@ export interface WorkersInvocation {
   readonly configFile: string | undefined
 }
 
-/** Runs until the end is wanted; resolves when every worker has ended. @throws StartError when endpoints of workers collide */
+/** Runs until the end is wanted; resolves when every worker has ended. */
 export async function runWorkers({ config, log, ending }: Frame, invocation: WorkersInvocation): Promise<ExitCode> {
   const environments = Array.from({ length: config.check.workers }, (_, index) => {
     const { check, als, metrics } = workerEndpoints(config, index + 1)
@@ -30,7 +29,6 @@ export async function runWorkers({ config, log, ending }: Frame, invocation: Wor
       GATEWARDEN_METRICS_LISTEN: metrics,
     }
   })
-  refuseCollisions(environments)
   const args = ['check', ...(invocation.configFile === undefined ? [] : ['--config', invocation.configFile])]
   let isEnding = false
   let code: ExitCode = exitOk
@@ -87,20 +85,3 @@ function endOf(child: ChildProcess): Promise<number | string> {
     child.once('exit', (status, signal) => resolve(status ?? signal ?? exitFailed))
   })
 }
-
-function refuseCollisions(environments: readonly Readonly<Record<string, string>>[]): void {
-  const takers = new Map<string, string>()
-  for (const [index, environment] of environments.entries()) {
-    for (const [name, addresses] of Object.entries(environment)) {
-      for (const address of name.endsWith('_LISTEN') ? addresses.split(',') : []) {
-        if (address.endsWith(':0')) continue
-        const taker = `${name} of worker ${index + 1}`
-        const other = takers.get(address)
-        if (other !== undefined) throw new StartError(`${address} would be both ${other} and ${taker}; ${mend}`)
-        takers.set(address, taker)
-      }
-    }
-  }
-}
-
-const mend = 'ports are counted up from the one that is set, one a worker: leave room, or listen on unix sockets.'

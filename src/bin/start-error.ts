@@ -1,18 +1,35 @@
 // A start that ends before anything serves: one sentence, or all faults, and the exit code.
 import { type ExitCode, exitConfig, exitFailed } from '../cli/command.ts'
 import type { Config } from '../config/config.ts'
+import { type ConfigFault, renderFaults } from '../config/fault.ts'
 import { ListenError } from '../rpc/listen.ts'
 import { StoreSetupError } from '../store/store-error.ts'
 
 /** Thrown by the wiring; `message` is for people and names the mend. */
 export class StartError extends Error {
-  override readonly name = 'StartError'
+  override readonly name: string = 'StartError'
   readonly code: ExitCode
 
   constructor(message: string, code: ExitCode = exitConfig, options?: ErrorOptions) {
     super(message, options)
     this.code = code
   }
+}
+
+/** The same for faults of settings, and of the files that settings name: all that one judge found. */
+export class FaultyConfig extends StartError {
+  override readonly name = 'FaultyConfig'
+  readonly faults: readonly ConfigFault[]
+
+  constructor(faults: readonly ConfigFault[]) {
+    super(renderFaults(faults))
+    this.faults = faults
+  }
+}
+
+/** Ends the start if there is a fault. @throws FaultyConfig */
+export function refuseFaults(faults: readonly ConfigFault[]): void {
+  if (faults.length > 0) throw new FaultyConfig(faults)
 }
 
 /** The settings that say where a process listens. */

@@ -4,7 +4,7 @@ import { experimental, type ServerCredentials } from '@grpc/grpc-js'
 import type { TlsFiles } from '../config/config.ts'
 import type { FeedTimers } from '../feed/feed-source.ts'
 import type { Log } from '../observe/log.ts'
-import { readTlsFiles, type TlsTexts } from './tls-files.ts'
+import { readTlsFiles, type TlsSetting, type TlsTexts } from './tls-files.ts'
 
 export interface TlsWatchPorts {
   readonly timers: Pick<FeedTimers, 'after'>
@@ -18,7 +18,7 @@ type IdentityListener = experimental.IdentityCertificateUpdateListener
 type CaListener = experimental.CaCertificateUpdateListener
 
 /** Credentials of `listener`, e.g. `check.tls`, that follow their files for as long as a server listens with them. @throws StartError */
-export function watchedCredentials(listener: string, files: TlsFiles, ports: TlsWatchPorts): ServerCredentials {
+export function watchedCredentials(listener: TlsSetting, files: TlsFiles, ports: TlsWatchPorts): ServerCredentials {
   const provider = new FileCertificates(listener, files, ports)
   const needsClient = files.clientCa !== null
   return experimental.createCertificateProviderServerCredentials(provider, needsClient ? provider : null, needsClient)
@@ -34,7 +34,7 @@ class FileCertificates implements experimental.CertificateProvider {
   private lastRefusal = ''
   private cancel: (() => void) | null = null
 
-  constructor(listener: string, files: TlsFiles, ports: TlsWatchPorts) {
+  constructor(listener: TlsSetting, files: TlsFiles, ports: TlsWatchPorts) {
     this.read = () => readTlsFiles(listener, files)
     this.listener = listener
     this.ports = ports

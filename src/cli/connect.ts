@@ -1,15 +1,13 @@
 // From flags and configuration to a channel to the admin service, with the caller's key.
 // The key is read from a file that only its owner may read; it is never taken from the command line, where everybody sees it.
-import { X509Certificate } from 'node:crypto'
-import { existsSync, readFileSync } from 'node:fs'
+import { existsSync } from 'node:fs'
 import { resolve } from 'node:path'
-import { createSecureContext } from 'node:tls'
 import type { Config, Role } from '../config/config.ts'
 import { renderFaults } from '../config/fault.ts'
 import { isLocal, parseListen } from '../config/listen-address.ts'
 import { loadConfig } from '../config/load-config.ts'
+import { readCertificates } from '../config/pem-file.ts'
 import { readPrivateFile } from '../config/pepper-file.ts'
-import { codeOf } from '../config/read-environment.ts'
 import { openChannel, type RpcChannel } from '../rpc/client.ts'
 import { CommandFailure, exitConfig, type Flags, type Invocation, type Io, UsageError } from './command.ts'
 import { unreachableText } from './failure.ts'
@@ -106,25 +104,10 @@ function readKey(file: string): string {
 
 function readCa(file: string | undefined, cwd: string): Buffer | undefined {
   if (file === undefined) return undefined
-  const refuse = (found: string): never => {
-    throw new CommandFailure(
-      `--ca is ${JSON.stringify(file)}, which ${found}; accepted: a PEM file of the authority that signed the certificate of the service.`,
-      exitConfig,
-    )
-  }
-  let pem: Buffer
-  try {
-    pem = readFileSync(resolve(cwd, file))
-  } catch (error) {
-    return refuse(`cannot be read (${codeOf(error)})`)
-  }
-  const certificates = pem.toString('latin1').match(/-----BEGIN CERTIFICATE-----[^-]*-----END CERTIFICATE-----/g) ?? []
-  if (certificates.length === 0) return refuse('holds no PEM certificate')
-  try {
-    for (const each of certificates) void new X509Certificate(each)
-    createSecureContext({ ca: pem })
-  } catch {
-    return refuse('holds a damaged certificate')
-  }
-  return pem
+  const read = readCertificates(resolve(cwd, file))
+  if (read.ok) return read.pem
+  throw new CommandFailure(
+    `--ca is ${JSON.stringify(file)}, which ${read.found}; accepted: a PEM file of the authority that signed the certificate of the service.`,
+    exitConfig,
+  )
 }

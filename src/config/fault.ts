@@ -24,6 +24,7 @@ export function withoutUrlCredentials(text: string): string {
 
 /** Quotes a found value for a fault. */
 export function quoteFound(value: unknown): string {
+  if (value === null || value === undefined) return 'nothing'
   const whole = typeof value === 'string' ? JSON.stringify(value) : (JSON.stringify(value) ?? String(value))
   const text = withoutUrlCredentials(whole)
   return text.length > foundLengthMax ? `${text.slice(0, foundLengthMax)}…` : text
@@ -34,6 +35,13 @@ export function renderFaults(faults: readonly ConfigFault[]): string {
   const count = faults.length === 1 ? '1 fault' : `${faults.length} faults`
   const lines = faults.map(fault => `  ${fault.name}: found ${fault.found}; accepted: ${fault.accepted}`)
   return [`configuration: ${count}`, ...lines].join('\n')
+}
+
+/** The same for a list or an object, with the part of it that is not accepted. `path` leads to the part. */
+export function quotePart(value: unknown, path: readonly PropertyKey[]): string {
+  const [index] = path
+  if (!Array.isArray(value) || typeof index !== 'number' || value.length < 2) return quoteFound(value)
+  return `${quoteFound(value[index])} as entry ${index + 1} of ${value.length}`
 }
 
 /** The known name closest to an unknown one, if one is close enough to be meant. */

@@ -1,5 +1,6 @@
 // Where a process listens, as people write it: `host:port`, `[v6]:port` or `unix:/path`.
 // Total: text that is none of these has no parse; nothing here resolves names or opens sockets.
+import { isIPv4, isIPv6 } from 'node:net'
 
 /** A parsed listen address. `port` 0 asks for any free port. */
 export type Listen =
@@ -8,6 +9,9 @@ export type Listen =
 
 /** Octets of a socket path that every supported kernel takes (`sun_path` less its end). */
 export const unixPathLengthMax = 107
+
+/** Greatest port of TCP. */
+const portMax = 65_535
 
 const tcpForm = /^(?:\[([0-9a-fA-F:.]+)\]|([A-Za-z0-9._-]+)):(\d{1,5})$/
 
@@ -18,9 +22,13 @@ export function parseListen(text: string): Listen | undefined {
     return path.startsWith('/') && Buffer.byteLength(path) <= unixPathLengthMax ? { kind: 'unix', path } : undefined
   }
   const match = tcpForm.exec(text)
-  const host = match?.[1] ?? match?.[2]
-  const port = Number(match?.[3])
-  return host === undefined || port > 65_535 ? undefined : { kind: 'tcp', host, port }
+  const [, v6, name, digits] = match ?? []
+  const host = v6 ?? name
+  const port = Number(digits)
+  if (host === undefined || port > portMax) return undefined
+  // What looks like an address must be one: 300.1.1.1 is no name either.
+  const isSound = v6 === undefined ? !/^[\d.]+$/.test(host) || isIPv4(host) : isIPv6(host)
+  return isSound ? { kind: 'tcp', host, port } : undefined
 }
 
 /** Whether only this machine can reach the address. A name other than `localhost` is taken as reachable by others. */

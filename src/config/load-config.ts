@@ -1,12 +1,15 @@
 // Settings file and environment in, a whole Config or every fault out; nothing is half applied.
 // Reads only the settings file and the files that `…_FILE` variables name; opens no socket, starts nothing.
-import { existsSync, readFileSync } from 'node:fs'
+import { existsSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { checkRules } from './check-rules.ts'
 import type { ClientAddressSetting, Config, Role, TlsFiles } from './config.ts'
-import { type ConfigFault, quoteFound } from './fault.ts'
-import { codeOf, type Environment, readEnvironment } from './read-environment.ts'
+import { type ConfigFault, quotePart } from './fault.ts'
+import { defaultListen } from './listeners.ts'
+import { FileTooLong, readBounded } from './read-bounded.ts'
+import { codeOf, type Environment, fromText, readEnvironment } from './read-environment.ts'
 import { type ReadSettings, readYaml, type SetValue } from './read-yaml.ts'
+import { dataDirOf } from './rule.ts'
 import { type SettingPath, type SettingValues, settingOf, settingPaths, spoolBytesDefault } from './settings.ts'
 
 /** What the settings are read from. */
@@ -17,6 +20,8 @@ export interface ConfigSources {
   readonly cwd: string
   /** `--config`; undefined: `gatewarden.yaml` in `cwd` if it exists. */
   readonly file?: string | undefined
+  /** What flags of the command line say; they win. The text is read as that of an environment variable. */
+  readonly flags?: Readonly<Partial<Record<SettingPath, { readonly text: string; readonly flag: string }>>>
 }
 
 export type ConfigResult =
@@ -24,16 +29,21 @@ export type ConfigResult =
   | { readonly ok: false; readonly faults: readonly ConfigFault[] }
 
 const defaultFile = 'gatewarden.yaml'
+/** Octets of a settings file that are read: four for each character that may be in it. */
+const fileOctetsMax = 4 * 65_536
+/** Octets of a file that holds one value. */
+const valueOctetsMax = 16_384
 
 /** Reads, checks and completes the configuration of one role. */
 export function loadConfig(sources: ConfigSources): ConfigResult {
   const fromFile = readFile(sources)
-  const fromEnvironment = readEnvironment(sources.environment, path => readFileSync(resolve(sources.cwd, path), 'utf8'))
-  const found = new Map([...fromFile.values, ...fromEnvironment.values])
+  const readValue = (path: string) => readBounded(resolve(sources.cwd, path), valueOctetsMax).toString('utf8')
+  const fromEnvironment = readEnvironment(sources.environment, readValue)
+  const found = new Map([...fromFile.values, ...fromEnvironment.values, ...fromFlags(sources)])
   const { values, faults } = validate(found)
   const all = [...fromFile.faults, ...fromEnvironment.faults, ...faults]
   const failed = new Set([...found.keys()].filter(path => !(path in values)))
-  all.push(...checkRules(sources.role, values, found, failed, sources.cwd))
+  all.push(...checkRules({ role: sources.role, values, found, failed, cwd: sources.cwd }))
   if (all.length > 0) return { ok: false, faults: all }
   return { ok: true, config: complete(sources, values), warnings: unreadWarnings(found) }
 }
@@ -41,13 +51,27 @@ export function loadConfig(sources: ConfigSources): ConfigResult {
 function readFile({ cwd, file }: ConfigSources): ReadSettings {
   const name = file ?? defaultFile
   const path = resolve(cwd, name)
+  const refuse = (found: string) => ({
+    values: new Map(),
+    faults: [{ name: name === '' ? '--config' : name, found, accepted: 'a readable YAML file of settings' }],
+  })
+  if (name === '') return refuse('nothing')
   if (file === undefined && !existsSync(path)) return { values: new Map(), faults: [] }
   try {
-    return readYaml(readFileSync(path, 'utf8'), name)
+    return readYaml(readBounded(path, fileOctetsMax).toString('utf8'), name)
   } catch (error) {
-    const fault = { name, found: `a file that cannot be read (${codeOf(error)})`, accepted: 'a readable YAML file' }
-    return { values: new Map(), faults: [fault] }
+    if (error instanceof FileTooLong) return refuse(`more than ${fileOctetsMax} octets`)
+    return refuse(`a file that cannot be read (${codeOf(error)})`)
   }
+}
+
+function fromFlags({ flags }: ConfigSources): [SettingPath, SetValue][] {
+  return settingPaths.flatMap((path): [SettingPath, SetValue][] => {
+    const given = flags?.[path]
+    return given === undefined
+      ? []
+      : [[path, { value: fromText(given.text, settingOf(path).form), origin: given.flag }]]
+  })
 }
 
 function validate(found: ReadonlyMap<SettingPath, SetValue>): { values: SettingValues; faults: ConfigFault[] } {
@@ -62,7 +86,7 @@ function validate(found: ReadonlyMap<SettingPath, SetValue>): { values: SettingV
     else
       faults.push({
         name: set.origin,
-        found: secret ? 'a value not shown here' : quoteFound(set.value),
+        found: secret ? 'a value not shown here' : quotePart(set.value, parsed.error.issues[0]?.path ?? []),
         accepted: accepts,
       })
   }
@@ -74,13 +98,8 @@ function unreadWarnings(found: ReadonlyMap<SettingPath, SetValue>): string[] {
   return unread.map(([path, { origin }]) => `${origin} is set, but this version does not use ${path} yet`)
 }
 
-/** Directory under which this role finds what has no path of its own. */
-export function dataDirOf(values: SettingValues, cwd: string): string {
-  return resolve(cwd, values.data_dir ?? '.gatewarden')
-}
-
 function complete({ role, cwd }: ConfigSources, values: SettingValues): Config {
-  const dataDir = dataDirOf(values, cwd)
+  const dataDir = dataDirOf({ values, cwd })
   const absolute = (path: string) => resolve(cwd, path)
   const ownProfiles = resolve(cwd, 'profiles')
   const profilesDir =
@@ -90,6 +109,7 @@ function complete({ role, cwd }: ConfigSources, values: SettingValues): Config {
         : null
       : absolute(values['profiles.dir'])
   const adminPepperFile = values['admin.pepper.file']
+  const listen = defaultListen(dataDir)
   return freeze({
     role,
     database: { url: values['database.url'] ?? null },
@@ -101,18 +121,18 @@ function complete({ role, cwd }: ConfigSources, values: SettingValues): Config {
       accept: values['deployment.accept'] ?? null,
     },
     check: {
-      listen: values['check.listen'] ?? [`unix:${dataDir}/check.sock`, '127.0.0.1:9001'],
+      listen: values['check.listen'] ?? listen['check.listen'],
       tls: tlsFiles(values['check.tls.cert'], values['check.tls.key'], values['check.tls.client_ca'], absolute),
       profiles: values['check.profiles'] ?? null,
       ownFailure: values['check.own_failure'] ?? 'denied-503',
       transport: values['check.transport'] ?? 'grpc-js',
       workers: values['check.workers'] ?? 1,
     },
-    als: { listen: values['als.listen'] ?? [`unix:${dataDir}/als.sock`, '127.0.0.1:9003'] },
+    als: { listen: values['als.listen'] ?? listen['als.listen'] },
     clientAddress: clientAddress(role, values),
     feed: { proof: values['feed.proof'] ?? 'write' },
     admin: {
-      listen: values['admin.listen'] ?? '127.0.0.1:9002',
+      listen: values['admin.listen'] ?? listen['admin.listen'][0],
       tls: tlsFiles(values['admin.tls.cert'], values['admin.tls.key'], values['admin.tls.client_ca'], absolute),
       reflection: values['admin.reflection'] ?? false,
       pepper:
@@ -121,12 +141,12 @@ function complete({ role, cwd }: ConfigSources, values: SettingValues): Config {
           : { id: values['admin.pepper.id'] ?? 'a1', file: absolute(adminPepperFile) },
     },
     facade: {
-      listen: values['facade.listen'] ?? `unix:${dataDir}/facade.sock`,
+      listen: values['facade.listen'] ?? listen['facade.listen'][0],
       trustedPeers: values['facade.trusted_peers'] ?? [],
     },
-    metrics: { listen: values['metrics.listen'] ?? '127.0.0.1:9090' },
+    metrics: { listen: values['metrics.listen'] ?? listen['metrics.listen'][0] },
     cli: {
-      server: values['cli.server'] ?? '127.0.0.1:9002',
+      server: values['cli.server'] ?? listen['admin.listen'][0],
       keyFile: absolute(values['cli.key_file'] ?? `${dataDir}/admin.key`),
     },
     usage: {

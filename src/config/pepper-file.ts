@@ -2,9 +2,10 @@
 // A pepper file that others may read is refused; the octets are returned once and are never part of an error.
 
 import { randomBytes } from 'node:crypto'
-import { closeSync, fstatSync, fsyncSync, openSync, readFileSync, writeSync } from 'node:fs'
+import { closeSync, fstatSync, fsyncSync, openSync, writeSync } from 'node:fs'
 import type { PepperFile } from './config.ts'
 import type { ConfigFault } from './fault.ts'
+import { FileTooLong, readDescriptor } from './read-bounded.ts'
 import { codeOf } from './read-environment.ts'
 
 /** A pepper in memory: 32 octets under an id. */
@@ -41,16 +42,16 @@ export function readPrivateFile(
   let descriptor: number | undefined
   try {
     descriptor = openSync(file, 'r')
-    const { mode, size } = fstatSync(descriptor)
+    const { mode } = fstatSync(descriptor)
     if ((mode & othersMask) !== 0) {
       return {
         ok: false,
         found: `${file} with mode ${(mode & 0o777).toString(8).padStart(4, '0')}, readable by others`,
       }
     }
-    if (size > sizeMax) return { ok: false, found: `${file} of ${size} octets` }
-    return { ok: true, content: readFileSync(descriptor, 'utf8') }
+    return { ok: true, content: readDescriptor(descriptor, sizeMax, file).toString('utf8') }
   } catch (error) {
+    if (error instanceof FileTooLong) return { ok: false, found: error.message }
     return { ok: false, found: `${file}, which cannot be read (${codeOf(error)})` }
   } finally {
     if (descriptor !== undefined) closeSync(descriptor)

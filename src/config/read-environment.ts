@@ -47,8 +47,13 @@ function unknownNames(environment: Environment): ConfigFault[] {
     const near = closest(name, known)
     const accepted =
       near === undefined ? 'a variable of docs/configuration.md' : `a known variable; did you mean ${near}?`
-    return { name, found: 'a name that is no setting', accepted }
+    return { name, found: 'a name that is no setting', accepted: others[name] ?? accepted }
   })
+}
+
+/** Names that people may expect, and what to use instead. */
+const others: Readonly<Record<string, string>> = {
+  GATEWARDEN_CONFIG: 'a variable of docs/configuration.md; the settings file is named by --config',
 }
 
 function present(path: SettingPath, environment: Environment): string[] {
@@ -75,7 +80,8 @@ export function codeOf(error: unknown): string {
   return error instanceof Error && 'code' in error ? String(error.code) : 'unreadable'
 }
 
-function fromText(text: string, form: SettingForm): unknown {
+/** The value that the text of a variable stands for. */
+export function fromText(text: string, form: SettingForm): unknown {
   if (form === 'number') return /^-?\d{1,15}$/.test(text) ? Number(text) : text
   if (form === 'flag') return text === 'true' ? true : text === 'false' ? false : text
   if (form === 'list') return text.split(',').map(part => part.trim())

@@ -33,14 +33,29 @@ export function readYaml(text: string, fileName: string): ReadSettings {
   })
   const faults: ConfigFault[] = [...document.errors, ...document.warnings].map(error => ({
     name: at(fileName, lines, error.pos[0]),
-    found: error.message.split('\n')[0]?.replace(/ at line .*$/, '') ?? 'a syntax error',
-    accepted: 'YAML of nested settings, see docs/configuration.md',
+    ...(syntaxFaults[error.code] ?? unreadable(error.message)),
   }))
   faults.push(...aliasFaults(document, fileName, lines))
   if (faults.length > 0) return { values: new Map(), faults }
   const values = new Map<SettingPath, SetValue>()
   if (document.contents !== null) walk(document.contents, '', { fileName, lines, values, faults })
   return { values, faults }
+}
+
+type Said = Pick<ConfigFault, 'found' | 'accepted'>
+
+/** What the parser finds, by its codes, in our words. */
+const syntaxFaults: Readonly<Record<string, Said>> = {
+  DUPLICATE_KEY: { found: 'a name that stands there already', accepted: 'each name once; put its members together' },
+  MULTIPLE_DOCS: { found: 'a second document', accepted: 'one document: no line of ---' },
+  TAB_AS_INDENT: { found: 'a tab', accepted: 'blanks as indentation' },
+  TAG_RESOLVE_FAILED: { found: 'a tag, or a value that does not fit it', accepted: 'values without tags (no `!`)' },
+  BAD_ALIAS: { found: 'an alias', accepted: 'the value itself' },
+}
+
+function unreadable(message: string): Said {
+  const reason = message.split('\n')[0]?.replace(/ at line .*$/, '') ?? ''
+  return { found: `what is no YAML (${reason})`, accepted: 'YAML of nested settings, see docs/configuration.md' }
 }
 
 /** An alias can stand for far more than it shows; settings have no use for one. */
@@ -86,9 +101,18 @@ function walkPair(pair: Pair, parent: string, into: Walk): void {
 }
 
 function unknownMember(node: Node, path: string, into: Walk): ConfigFault {
-  const near = closest(path, settingPaths)
+  const near = closest(path, [...settingPaths, ...groups])
   const accepted = near === undefined ? 'a setting of docs/configuration.md' : `a known setting; did you mean ${near}?`
   return { name: nameOf(into, node, path), found: 'a name that is no setting', accepted }
+}
+
+/** Names that settings are nested under. */
+const groups = [...new Set(settingPaths.flatMap(groupsOf))]
+
+/** `check` and `check.tls` of `check.tls.cert`. */
+function groupsOf(path: SettingPath): string[] {
+  const parts = path.split('.')
+  return parts.slice(1).map((_, index) => parts.slice(0, index + 1).join('.'))
 }
 
 function toValue(node: Node | null): unknown {

@@ -91,7 +91,7 @@ export const settings = {
       .min(1)
       .max(2)
       .refine(list => new Set(list.map(entry => entry.id)).size === list.length),
-    accepts: 'one or two {id, file}; as text id=file,id=file; ids differ and match [a-z0-9][a-z0-9_-]{0,31}',
+    accepts: 'one or two {id, file}; as text id=file,id=file; ids and files differ, ids match [a-z0-9][a-z0-9_-]{0,31}',
     fallback: 'made by `serve` on its first start, in `data_dir`',
     meaning: 'peppers of API key digests, the first is primary; a file holds 64 hex digits, mode 0400 or 0600',
   }),
@@ -119,7 +119,7 @@ export const settings = {
   'deployment.accept': setting({
     form: 'list',
     schema: z.array(text).min(1).max(8),
-    accepts: 'a list of names of key environments',
+    accepts: 'a list of names of key environments, as the profiles have them',
     fallback: 'all',
     meaning: 'key environments that this deployment accepts',
   }),
@@ -196,7 +196,7 @@ export const settings = {
   'client_address.trusted_cidrs': setting({
     form: 'list',
     schema: z.array(text).min(1).max(256),
-    accepts: 'a list of CIDR blocks',
+    accepts: 'a list of addresses and CIDR blocks without host bits, none of every address',
     fallback: 'none, must be set with `xff-trusted-cidrs`',
     meaning: 'addresses of proxies whose x-forwarded-for entries are believed',
   }),
@@ -349,6 +349,11 @@ export const settingPaths = Object.keys(settings).filter((key): key is SettingPa
 /** The setting of a path, without the type of its value. */
 export function settingOf(name: SettingPath): Setting {
   return settings[name]
+}
+
+/** A setting for people: its path and the environment variable, such as `log.level (GATEWARDEN_LOG_LEVEL)`. */
+export function settingName(name: SettingPath): string {
+  return `${name} (${environmentNames(name).value[0]})`
 }
 
 /** Prefix of the product's own environment variables. */

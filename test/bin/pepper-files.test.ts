@@ -20,11 +20,12 @@ let organization = ''
 let secret = ''
 const started: Running[] = []
 
-const contents = { right: randomBytes(32).toString('hex'), wrong: randomBytes(32).toString('hex') }
+const content = () => randomBytes(32).toString('hex')
+const contents = { p1: { right: content(), wrong: content() }, a1: { right: content(), wrong: content() } }
 
 /** Puts a content where the settings name the pepper. */
-function place(file: 'p1' | 'a1', content: 'right' | 'wrong'): void {
-  writeFileSync(join(directory, file), contents[content], { mode: 0o600 })
+function place(file: keyof typeof contents, which: 'right' | 'wrong'): void {
+  writeFileSync(join(directory, file), contents[file][which], { mode: 0o600 })
 }
 
 function environment(): Record<string, string> {

@@ -1,7 +1,7 @@
 // The built command as a person starts it: `serve` needs nothing, keeps what it made, ends in order, and says in one sentence
 // why it cannot start. Everything listens on unix sockets of a directory of its own.
 import { spawnSync } from 'node:child_process'
-import { existsSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { cpSync, existsSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { request } from 'node:http'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
@@ -214,24 +214,59 @@ describe('a start that cannot go on', () => {
     expect(code).toBe(78)
   }, 60_000)
 
-  it('refuses certificates that are none, blocks with host bits, and profiles nobody has', async () => {
+  it('finds in files and profiles what settings name wrongly, all at once and before anything is made', async () => {
     for (const name of ['cert', 'key']) writeFileSync(join(directory, name), 'no PEM at all')
-    const tls = { GATEWARDEN_ADMIN_TLS_CERT: 'cert', GATEWARDEN_ADMIN_TLS_KEY: 'key' }
-    const blocks = {
+    for (const name of ['p1', 'p2']) writeFileSync(join(directory, name), 'ab'.repeat(32), { mode: 0o600 })
+    const wrong = {
+      GATEWARDEN_ADMIN_TLS_CERT: 'cert',
+      GATEWARDEN_ADMIN_TLS_KEY: 'key',
       GATEWARDEN_CLIENT_ADDRESS_MODE: 'xff-trusted-cidrs',
-      GATEWARDEN_CLIENT_ADDRESS_TRUSTED_CIDRS: '10.0.0.1/8',
+      GATEWARDEN_CLIENT_ADDRESS_TRUSTED_CIDRS: '10.0.0.1/8,0.0.0.0/0,::/0,::/80,proxy,10.0.0.0/8',
+      GATEWARDEN_DEPLOYMENT_ACCEPT: 'liev,test',
+      GATEWARDEN_CHECK_PROFILES: 'nobody,bitgpt',
+      GATEWARDEN_PEPPERS: 'p1=p1,p2=p2',
     }
-    const cases = [
-      [tls, 'admin.tls: found'],
-      [blocks, 'client_address.trusted_cidrs: found "10.0.0.1/8"'],
-      [{ GATEWARDEN_CHECK_PROFILES: 'nobody' }, 'check.profiles names nobody'],
-    ] as const
-    for (const [more, expected] of cases) {
-      const { code, stderr } = await runGatewarden(['serve', '--check-config'], environment(more), directory)
-      expect(stderr).toContain(expected)
-      expect(sentences(stderr)).toBe(1)
-      expect(code).toBe(78)
+    const expected = [
+      'client_address.trusted_cidrs (GATEWARDEN_CLIENT_ADDRESS_TRUSTED_CIDRS): found "10.0.0.1/8"; accepted: an address, or a block without host bits: 10.0.0.0/8',
+      'found "0.0.0.0/0"; accepted: the blocks of the proxies in front of Envoy alone',
+      'found "::/0"; accepted: the blocks of the proxies in front of Envoy alone',
+      'found "::/80"; accepted: an IPv6 block that does not hold the IPv4 addresses',
+      'found "proxy"; accepted: an address or a block, such as 10.0.0.0/8',
+      'admin.tls.cert (GATEWARDEN_ADMIN_TLS_CERT): found',
+      'admin.tls.key (GATEWARDEN_ADMIN_TLS_KEY): found',
+      'pepper p2: found the octets of pepper p1; accepted: octets of its own',
+      'deployment.accept (GATEWARDEN_DEPLOYMENT_ACCEPT): found "liev"; accepted: environments of the profiles: live, test; did you mean live?',
+      'check.profiles (GATEWARDEN_CHECK_PROFILES): found "nobody"; accepted: profiles: billoget, bitbybit, bitgpt',
+    ]
+    const { code, stderr } = await runGatewarden(['serve', '--check-config'], environment(wrong), directory)
+    expect(stderr).toContain(`configuration: ${expected.length} faults`)
+    for (const text of expected) expect(stderr).toContain(text)
+    expect(sentences(stderr)).toBe(expected.length + 1)
+    expect(code).toBe(78)
+    const started = [
+      { GATEWARDEN_DEPLOYMENT_ACCEPT: 'prod' },
+      { GATEWARDEN_CHECK_PROFILES: 'nobody' },
+      { GATEWARDEN_CLIENT_ADDRESS_MODE: 'xff-trusted-cidrs', GATEWARDEN_CLIENT_ADDRESS_TRUSTED_CIDRS: '0.0.0.0/0' },
+    ]
+    for (const more of started) {
+      const start = await runGatewarden(['serve'], environment(more), directory)
+      expect(start.stderr).toContain('configuration: 1 fault')
+      expect(start.code).toBe(78)
     }
+    expect(existsSync(join(directory, 'd'))).toBe(false)
+  }, 60_000)
+
+  it('warns of a profile none of whose environments is accepted', async () => {
+    const profiles = join(directory, 'profiles')
+    const text = readFileSync(repositoryFile('profiles/bitgpt.yaml'), 'utf8')
+    mkdirSync(profiles)
+    writeFileSync(join(profiles, 'bitgpt.yaml'), text.replace(/, test: \{[^}]*\}/, ''))
+    cpSync(repositoryFile('profiles/bitbybit.yaml'), join(profiles, 'bitbybit.yaml'))
+    const more = { GATEWARDEN_PROFILES_DIR: profiles, GATEWARDEN_DEPLOYMENT_ACCEPT: 'test' }
+    const { code, stderr } = await runGatewarden(['serve', '--check-config'], environment(more), directory)
+    expect(stderr).toContain('"profile":"bitgpt"')
+    expect(stderr).not.toContain('"profile":"bitbybit"')
+    expect(code).toBe(0)
   }, 60_000)
 
   it('says that a sound configuration is sound', async () => {

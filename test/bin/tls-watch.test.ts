@@ -135,5 +135,7 @@ it('does not start with files that cannot be used', () => {
   writeFileSync(served.cert, 'no PEM')
   writeFileSync(served.key, 'no PEM')
   const ports = { timers: { after: () => () => undefined }, log: { debug() {}, info() {}, warn() {}, error() {} } }
-  expect(() => watchedCredentials('check.tls', served, ports)).toThrow(/check\.tls: found .* which cannot be used/)
+  expect(() => watchedCredentials('check.tls', served, ports)).toThrow(
+    /check\.tls\.cert .*: found .*, which holds no PEM certificate; .*\n.*check\.tls\.key .*: found .*, which holds no PEM private key/,
+  )
 })

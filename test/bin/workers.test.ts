@@ -114,7 +114,7 @@ describe('workers', () => {
     const { code, stderr } = await runGatewarden(['check', '--workers', '2'], settings(ports), directory)
     expect(code).toBe(78)
     expect(stderr).toContain(
-      '127.0.0.1:19002 would be both GATEWARDEN_ALS_LISTEN of worker 1 and GATEWARDEN_CHECK_LISTEN of worker 2',
+      'GATEWARDEN_CHECK_LISTEN: found 127.0.0.1:19002 for worker 2, where GATEWARDEN_ALS_LISTEN listens as well (127.0.0.1:19002 for worker 1)',
     )
   })
 

@@ -138,10 +138,13 @@ describe('faults', () => {
 
   it.each([
     ['a: &x {b: 1}\nlog: *x', 'gatewarden.yaml:2:6: found the alias *x'],
-    ['log: {level: info}\nlog: {level: warn}', 'gatewarden.yaml:2:1: found Map keys must be unique'],
+    [
+      'log: {level: info}\nlog: {level: warn}',
+      'gatewarden.yaml:2:1: found a name that stands there already; accepted: each name once',
+    ],
     ['- log', 'gatewarden.yaml:1:1: found ["log"]; accepted: an object of settings'],
     ['log: info', 'log: found "info"; accepted: an object: log.level'],
-    ['log: {level: !!binary aGk=}', 'gatewarden.yaml:1:14: found Unresolved tag'],
+    ['log: {level: !!binary aGk=}', 'gatewarden.yaml:1:14: found a tag, or a value that does not fit it'],
     ['log: {level: [unclosed', 'gatewarden.yaml:'],
     ['x'.repeat(70_000), 'found 70000 characters'],
   ])('the file %j is refused with a position', (yaml, expected) => {
@@ -224,6 +227,99 @@ describe('faults', () => {
     expect(faults({ ...checkEnvironment, GATEWARDEN_CLIENT_ADDRESS_MODE: 'xff-trusted-cidrs' }, 'check')).toContain(
       'trusted_cidrs',
     )
+  })
+
+  it('a member of client_address that the mode does not read is refused, with the mode that reads it', () => {
+    expect(faults({ GATEWARDEN_CLIENT_ADDRESS_HOPS: '1' })).toContain(
+      'GATEWARDEN_CLIENT_ADDRESS_HOPS: found a value that client_address.mode grpc-metadata does not read; accepted: client_address.mode xff-hops with it, or nothing',
+    )
+    const mode = { ...checkEnvironment, GATEWARDEN_CLIENT_ADDRESS_APPENDED: 'true' }
+    expect(faults(mode, 'check')).toContain('accepted: client_address.mode xff-hops or xff-trusted-cidrs with it')
+    expect(faults({ GATEWARDEN_CLIENT_ADDRESS_HOPS: '1' }, 'admin'), 'admin has no such mode').not.toContain('hops')
+  })
+
+  it.each([
+    [{ GATEWARDEN_METRICS_LISTEN: '127.0.0.1:9001' }, 'GATEWARDEN_METRICS_LISTEN', 'check.listen'],
+    [{ GATEWARDEN_CHECK_LISTEN: '127.0.0.1:9090' }, 'GATEWARDEN_CHECK_LISTEN', 'metrics.listen'],
+    [{ GATEWARDEN_METRICS_LISTEN: 'localhost:9002' }, 'GATEWARDEN_METRICS_LISTEN', 'admin.listen'],
+    [{ GATEWARDEN_METRICS_LISTEN: '0.0.0.0:9003' }, 'GATEWARDEN_METRICS_LISTEN', 'als.listen'],
+    [{ GATEWARDEN_METRICS_LISTEN: '[::]:9003' }, 'GATEWARDEN_METRICS_LISTEN', 'als.listen'],
+    [
+      { GATEWARDEN_FACADE_LISTEN: 'unix:/run/a/../x', GATEWARDEN_ADMIN_LISTEN: 'unix:/run/x' },
+      'FACADE_LISTEN',
+      'ADMIN_LISTEN',
+    ],
+    [{ GATEWARDEN_CHECK_LISTEN: 'unix:/x,unix:/x' }, 'GATEWARDEN_CHECK_LISTEN', 'the same setting'],
+  ])('listeners that want one address are found, with both names: %j', (environment, blamed, other) => {
+    const text = faults(environment)
+    expect(text).toContain('configuration: 1 fault')
+    expect(text).toMatch(new RegExp(`${blamed}: found \\S+, where .*${other.replace('.', '\\.')}.* listens as well`))
+  })
+
+  it.each([
+    { GATEWARDEN_METRICS_LISTEN: '127.0.0.1:0', GATEWARDEN_ADMIN_LISTEN: '127.0.0.1:0' },
+    { GATEWARDEN_METRICS_LISTEN: '127.0.0.2:9001' },
+    { GATEWARDEN_METRICS_LISTEN: '[::1]:9001' },
+    { GATEWARDEN_METRICS_LISTEN: 'metrics.internal:9001' },
+  ])('listeners that do not meet are no fault: %j', environment => {
+    expect(faults(environment)).toBe('no fault')
+  })
+
+  it("what a role does not open is in nobody's way, and workers count their ports up", () => {
+    const admin = { ...checkEnvironment, GATEWARDEN_ADMIN_LISTEN: '127.0.0.1:9001' }
+    expect(faults(admin, 'check')).toBe('no fault')
+    expect(faults({ ...checkEnvironment, GATEWARDEN_CHECK_WORKERS: '2' }, 'check')).toBe('no fault')
+    expect(faults({ ...checkEnvironment, GATEWARDEN_CHECK_WORKERS: '3' }, 'check')).toContain(
+      'found 127.0.0.1:9003 for worker 3, where als.listen (GATEWARDEN_ALS_LISTEN) listens as well (127.0.0.1:9003 for worker 1)',
+    )
+  })
+
+  it('one file for two peppers, or an id without its file, is refused', () => {
+    expect(faults({ GATEWARDEN_PEPPERS: 'p1=./x,p2=x' })).toContain(
+      'GATEWARDEN_PEPPERS: found "x" for pepper p2 and for pepper p1; accepted: a file of its own for each pepper',
+    )
+    expect(faults({ GATEWARDEN_PEPPERS: 'p1=x', GATEWARDEN_ADMIN_PEPPER_FILE: 'x' })).toContain(
+      'GATEWARDEN_ADMIN_PEPPER_FILE: found "x" for the admin pepper and for pepper p1',
+    )
+    expect(faults({ GATEWARDEN_ADMIN_PEPPER_ID: 'a2' })).toContain('admin.pepper.file (GATEWARDEN_ADMIN_PEPPER_FILE)')
+  })
+
+  it('a directory that is a file is refused before anything is made in it', () => {
+    writeFileSync(join(cwd, 'file'), '')
+    for (const name of ['GATEWARDEN_DATA_DIR', 'GATEWARDEN_USAGE_SPOOL_DIR']) {
+      expect(faults({ [name]: 'file' })).toContain(`${name}: found "file", which is no directory`)
+    }
+  })
+
+  it('names the entry of a list that is wrong', () => {
+    expect(faults({ GATEWARDEN_CHECK_LISTEN: 'unix:/x,300.1.1.1:1' })).toContain('found "300.1.1.1:1" as entry 2 of 2')
+  })
+
+  it('a flag wins over file and environment, and is named where it is wrong', () => {
+    const sources = { role: 'check' as const, environment: { ...checkEnvironment, GATEWARDEN_CHECK_WORKERS: '2' }, cwd }
+    const result = (text: string) => loadConfig({ ...sources, flags: { 'check.workers': { text, flag: '--workers' } } })
+    const sound = result('1')
+    expect(sound.ok && sound.config.check.workers).toBe(1)
+    const faulty = result('many')
+    expect(faulty.ok ? '' : renderFaults(faulty.faults)).toContain('--workers: found "many"; accepted: a whole number')
+  })
+
+  it('a file without end is not read to its end', () => {
+    const result = loadConfig({ role: 'serve', environment: {}, cwd, file: '/dev/zero' })
+    expect(result.ok ? '' : renderFaults(result.faults)).toContain('/dev/zero: found more than 262144 octets')
+    expect(faults({ DATABASE_URL_FILE: '/dev/zero' })).toContain('cannot be read (EFBIG)')
+    const nameless = loadConfig({ role: 'serve', environment: {}, cwd, file: '' })
+    expect(nameless.ok ? '' : renderFaults(nameless.faults)).toContain('--config: found nothing')
+  })
+
+  it.each([
+    ['chcek: {}', 'did you mean check?'],
+    ['check: {tsl: {cert: x}}', 'did you mean check.tls?'],
+    ['log: {level: }', 'log.level: found nothing; accepted: debug'],
+    ['a: 1\n---\nb: 2', 'found a second document; accepted: one document'],
+    ['log:\n\tlevel: info', 'found a tab; accepted: blanks'],
+  ])('the file %j is answered in our words', (yaml, expected) => {
+    expect(faults({}, 'serve', yaml)).toContain(expected)
   })
 
   it('a data directory too long for the sockets in it is refused', () => {
