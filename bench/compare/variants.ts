@@ -2,10 +2,10 @@
 // reason; nothing is skipped in silence.
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { packageRoot } from '../../src/store/package-root.ts'
 import { freePort } from '../../test/support/free-port.ts'
 import { accepts, type BenchProcess, startProcess } from './bench-process.ts'
+import { builtFile } from './built-file.ts'
 import { faultOf, startGatewardenServer, type Transport } from './gatewarden-server.ts'
 import { type Found, grpcGo, tonic } from './peer-programs.ts'
 import { askedSecrets } from './requests.ts'
@@ -46,7 +46,7 @@ export async function findVariant(name: VariantName, ports: VariantPorts): Promi
   if (name === 'tonic') return program(name, await tonic(ports.log), ports)
   if (name === 'opa') return opa(ports)
   if (name === 'grpc-js') {
-    const script = fileURLToPath(new URL('../peers/grpc-js.js', import.meta.url))
+    const script = builtFile('peers/grpc-js.js')
     return keyed(name, [process.execPath, script], `Node ${process.versions.node}`, ports)
   }
   return gatewarden(name === 'gatewarden-h2' ? 'h2' : 'grpc-js', ports)
