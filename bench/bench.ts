@@ -51,7 +51,12 @@ async function run(options: Options): Promise<Report> {
     const behindEnvoy = options.parts.includes('envoy')
       ? await runBehindEnvoy({
           ...{ ...shared, connections, mixes: options.envoyMixes, perSecond: options.perSecond },
-          ...{ saturatedMs: options.saturatedMs, openMs: options.openMs, cores: cores.behindEnvoy },
+          ...{
+            warmUpMs: options.envoyWarmUpMs,
+            saturatedMs: options.saturatedMs,
+            openMs: options.openMs,
+            cores: cores.behindEnvoy,
+          },
         })
       : []
     const { rounds, perSecond, isUnix } = options

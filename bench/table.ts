@@ -130,6 +130,6 @@ function measureCharge(table: KeyTable, slots: readonly number[]): void {
   }
 }
 
+const counts = process.argv.slice(2).map(Number)
 measureDigest()
-measureTable(200_000)
-measureTable(1_000_000)
+for (const keys of counts.length > 0 ? counts : [200_000, 1_000_000]) measureTable(keys)

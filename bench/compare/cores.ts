@@ -29,7 +29,7 @@ export function planCores(): { readonly direct: Cores; readonly behindEnvoy: Cor
     return { direct: none, behindEnvoy: none }
   }
   return {
-    direct: { server: first, client: second, envoy: null },
+    direct: { server: first, client: third, envoy: null },
     // On two cores the authorizer shares one with the client: Envoy is what is saturated.
     behindEnvoy: { envoy: first, server: second, client: third },
   }

@@ -63,8 +63,8 @@ export async function insertKeys(client: pg.ClientBase, from: number, to: number
   )
 }
 
-export async function insertOrganizations(client: pg.ClientBase, keys: number): Promise<void> {
-  const ids = Array.from({ length: Math.ceil(keys / keysPerOrganization) }, (_, i) => `org_${uuidOf(i)}`)
+/** Inserts organizations by their ids. */
+export async function insertOrganizations(client: pg.ClientBase, ids: readonly string[]): Promise<void> {
   await client.query(
     `INSERT INTO organizations (id, display_name, profile) SELECT id, 'o', 'bench' FROM unnest($1::text[]) AS rows (id)`,
     [ids],
@@ -76,7 +76,11 @@ async function fill(database: TestDatabase, keys: number): Promise<void> {
   await client.connect()
   try {
     await client.query("SET session_replication_role = 'replica'")
-    await insertOrganizations(client, keys)
+    const organizations = Math.ceil(keys / keysPerOrganization)
+    await insertOrganizations(
+      client,
+      Array.from({ length: organizations }, (_, i) => `org_${uuidOf(i)}`),
+    )
     for (let from = 0; from < keys; from += rowsPerStatement)
       await insertKeys(client, from, Math.min(keys, from + rowsPerStatement))
     await client.query('ANALYZE')

@@ -1,15 +1,11 @@
 // The direct bench: a client and one server over one connection, 1 and 64 checks in flight, the variants in turn.
 // Every server is verified before and after; a wrong or missing answer is counted and named.
-import { join } from 'node:path'
-import { freePort } from '../../test/support/free-port.ts'
-import type { BenchProcess } from './bench-process.ts'
 import type { Cores } from './cores.ts'
 import { type Spread, spreadOf } from './distribution.ts'
 import { runLoad } from './load-program.ts'
-import type { LoadResult } from './load-result.ts'
 import type { MixName } from './requests.ts'
+import { type Measured, measureServer, type Server, verifyAll, warmAll, withServers } from './servers.ts'
 import type { Variant, VariantName } from './variants.ts'
-import { verifyServer } from './verify.ts'
 
 export interface DirectPlan {
   readonly variants: readonly Variant[]
@@ -36,44 +32,18 @@ export interface DirectRow {
   readonly rounds: readonly number[]
   /** Checks a second; reported, never compared. */
   readonly perSecond: Spread
+  /** Part of its records that Gatewarden stored in the database while it was measured; absent for the peers, which record nothing. */
+  readonly storedPart?: Spread
   readonly wrong: number
   readonly failed: number
-}
-
-interface Server {
-  readonly variant: Variant
-  readonly address: string
-  readonly process: BenchProcess
-}
-
-/** Address for a server of this run. */
-export async function nextAddress(name: string, socketFolder: string | null): Promise<string> {
-  return socketFolder === null ? `127.0.0.1:${await freePort()}` : `unix:${join(socketFolder, `${name}.sock`)}`
-}
-
-/** Starts all, hands them over, stops all. */
-export async function withServers<T>(
-  variants: readonly Variant[],
-  core: number | null,
-  socketFolder: string | null,
-  use: (servers: readonly Server[]) => Promise<T>,
-): Promise<T> {
-  const servers: Server[] = []
-  try {
-    for (const variant of variants) {
-      const address = await nextAddress(variant.name, socketFolder)
-      servers.push({ variant, address, process: await variant.start(address, core) })
-    }
-    return await use(servers)
-  } finally {
-    for (const server of servers) await server.process.stop()
-  }
 }
 
 export function runDirect(plan: DirectPlan): Promise<readonly DirectRow[]> {
   const { variants, cores, socketFolder } = plan
   return withServers(variants, cores.server, socketFolder, async servers => {
     await verifyAll(servers, plan.mixes)
+    const [firstMix] = plan.mixes
+    if (firstMix !== undefined) await warmAll(servers, firstMix, cores.client)
     const rows: DirectRow[] = []
     for (const mix of plan.mixes)
       for (const depth of plan.depths) rows.push(...(await measureAll(servers, mix, depth, plan)))
@@ -82,54 +52,41 @@ export function runDirect(plan: DirectPlan): Promise<readonly DirectRow[]> {
   })
 }
 
-async function verifyAll(servers: readonly Server[], mixes: readonly MixName[]): Promise<void> {
-  for (const { variant, address } of servers) {
-    for (const mix of mixes) {
-      try {
-        await verifyServer(address, mix)
-      } catch (error) {
-        throw new Error(`${variant.name} answers wrongly: ${error instanceof Error ? error.message : String(error)}`, {
-          cause: error,
-        })
-      }
-    }
-  }
-}
-
 async function measureAll(
   servers: readonly Server[],
   mix: MixName,
   depth: number,
   plan: DirectPlan,
 ): Promise<readonly DirectRow[]> {
-  const results = new Map<VariantName, LoadResult[]>(servers.map(({ variant }) => [variant.name, []]))
+  const results = new Map<VariantName, Measured[]>(servers.map(({ variant }) => [variant.name, []]))
   for (let round = 0; round < plan.rounds; round++) {
     plan.log(`direct, ${mix}, ${depth} in flight: round ${round + 1} of ${plan.rounds}`)
-    for (const { variant, address, process } of servers) {
-      const order = {
-        address,
-        mix,
-        atOnce: depth,
-        warmUpMs: plan.warmUpMs,
-        measureMs: plan.measureMs,
-        pids: [process.pid],
-      }
-      results.get(variant.name)?.push(await runLoad('check-load', order, plan.cores.client))
+    for (const server of servers) {
+      const { address, process } = server
+      const times = { warmUpMs: plan.warmUpMs, measureMs: plan.measureMs }
+      const order = { ...times, address, mix, atOnce: depth, pids: [process.pid] }
+      const measured = await measureServer(server, () => runLoad('check-load', order, plan.cores.client))
+      results.get(server.variant.name)?.push(measured)
     }
   }
   return servers.map(({ variant }) => toRow(variant.name, mix, depth, results.get(variant.name) ?? []))
 }
 
-function toRow(variant: VariantName, mix: MixName, depth: number, results: readonly LoadResult[]): DirectRow {
+function toRow(variant: VariantName, mix: MixName, depth: number, measured: readonly Measured[]): DirectRow {
+  const results = measured.map(({ result }) => result)
   const rounds = results.map(({ cpuNs, answered }) => (cpuNs[0] ?? Number.NaN) / answered / 1000)
   return {
-    mix,
-    depth,
-    variant,
-    rounds,
+    ...{ mix, depth, variant, rounds },
     cpuMicros: spreadOf(rounds),
     perSecond: spreadOf(results.map(({ answered, wallNs }) => answered / (wallNs / 1e9))),
+    ...storedPartOf(measured),
     wrong: results.reduce((sum, { wrong }) => sum + wrong, 0),
     failed: results.reduce((sum, { failed }) => sum + failed, 0),
   }
+}
+
+/** Of all rounds; nothing for a server that records nothing. */
+export function storedPartOf(measured: readonly Measured[]): { readonly storedPart?: Spread } {
+  const parts = measured.flatMap(({ storedPart }) => (storedPart === undefined ? [] : [storedPart]))
+  return parts.length === 0 ? {} : { storedPart: spreadOf(parts) }
 }

@@ -89,3 +89,19 @@ export function metricsOf(folder: string): Promise<string> {
     call.once('error', reject)
   })
 }
+
+export interface UsageCounts {
+  readonly recorded: number
+  readonly stored: number
+}
+
+/** What a running one has recorded and stored so far. */
+export async function usageOf(folder: string): Promise<UsageCounts> {
+  const text = await metricsOf(folder)
+  const count = (name: string) => {
+    const value = new RegExp(`^gatewarden_usage_${name}_total (\\d+)`, 'm').exec(text)?.[1]
+    if (value === undefined) throw new Error(`there is no metric gatewarden_usage_${name}_total`)
+    return Number(value)
+  }
+  return { recorded: count('recorded'), stored: count('written') }
+}

@@ -1,6 +1,6 @@
 // Starts a load program on its core, waits for its one line, and never waits for ever.
-import { fileURLToPath } from 'node:url'
 import { runToEnd } from './bench-process.ts'
+import { builtFile } from './built-file.ts'
 import type { LoadOrder, LoadResult } from './load-result.ts'
 
 /** Start, encoding 10 000 requests, and what is under way at the end. */
@@ -12,8 +12,7 @@ export async function runLoad(
   order: LoadOrder,
   core: number | null,
 ): Promise<LoadResult> {
-  const script = fileURLToPath(new URL(`./${program}.js`, import.meta.url))
-  const command = [process.execPath, script, JSON.stringify(order)]
+  const command = [process.execPath, builtFile(`compare/${program}.js`), JSON.stringify(order)]
   const out = await runToEnd(command, { core }, order.warmUpMs + order.measureMs + slackMs)
   return JSON.parse(out) as LoadResult
 }

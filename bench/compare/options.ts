@@ -14,6 +14,8 @@ export interface Options {
   readonly envoyMixes: readonly MixName[]
   readonly rounds: number
   readonly warmUpMs: number
+  /** Longer than usage records rest, so that storing them is in what is measured. */
+  readonly envoyWarmUpMs: number
   readonly directMs: number
   readonly saturatedMs: number
   readonly openMs: number
@@ -72,6 +74,7 @@ export function readOptions(args: readonly string[]): Options {
     envoyMixes: mixes ?? ['mixed-raw'],
     rounds: numberOf('rounds', values.rounds) ?? roundsDefault,
     warmUpMs: isQuick ? 1000 : 2000,
+    envoyWarmUpMs: 4000,
     directMs: ms(isQuick ? 1500 : 2000),
     saturatedMs: ms(4000),
     openMs: ms(10_000),

@@ -48,6 +48,27 @@ function toTable(rows: readonly (readonly string[])[]): string {
   return [lines[0], rule, ...lines.slice(1)].join('\n')
 }
 
+/** What part of its usage records Gatewarden stored while it was measured: the cost of the rest comes later and is not in the figures. */
+function storedLines({ direct, behindEnvoy }: Report): string {
+  const rows = [
+    ...direct.map(({ variant, mix, depth, storedPart }) => ({
+      variant,
+      where: `${mix}, ${depth} in flight`,
+      storedPart,
+    })),
+    ...behindEnvoy.map(({ variant, mix, mode, storedPart }) => ({ variant, where: `${mix}, ${mode}`, storedPart })),
+  ]
+  return rows
+    .flatMap(({ variant, where, storedPart }) =>
+      storedPart === undefined
+        ? []
+        : [
+            `${envoyTitles[variant]}, ${where}: stored ${(storedPart.median * 100).toFixed(0)} % of its usage meanwhile\n`,
+          ],
+    )
+    .join('')
+}
+
 function groups<Row, Key extends string>(rows: readonly Row[], keyOf: (row: Row) => Key): readonly [Key, Row[]][] {
   const found = new Map<Key, Row[]>()
   for (const row of rows) found.set(keyOf(row), [...(found.get(keyOf(row)) ?? []), row])
@@ -129,6 +150,7 @@ export function toText(report: Report): string {
     `${machine.cpu}, ${machine.cores} cores, ${machine.kernel}, Node ${machine.node}; load average at start ${machine.load.toFixed(1)}\n${settings.join(', ')}\n`,
     ...(report.direct.length > 0 ? [directTables(report.direct)] : []),
     ...(report.behindEnvoy.length > 0 ? [envoyTables(report.behindEnvoy)] : []),
+    storedLines(report),
     ...(report.ratios.length > 0 ? [ratioTable(report.ratios)] : []),
     Object.entries(versions)
       .map(([name, version]) => `${titles[name as VariantName]}: ${version}\n`)

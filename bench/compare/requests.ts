@@ -4,8 +4,10 @@ import { hash } from 'node:crypto'
 import { CheckRequest } from '../../src/gen/envoy/service/auth/v3/external_auth.ts'
 import { apiHost, routeCount } from './bench-profile.ts'
 
-/** API keys of the world; secrets with a higher number are unknown to everybody. */
+/** API keys of the world. */
 export const keyCount = 200_000
+/** Secrets from this number on are unknown to everybody, however many keys a world has. */
+const unknownFrom = 1_000_000_000
 /** Requests of a mix: enough that no API key and no path is hot. */
 export const requestCount = 10_000
 /** A single API key would meet its rate limit: no key may have more than a million requests in 100 s. */
@@ -63,7 +65,7 @@ export function requestsOf(mix: MixName): readonly BenchRequest[] {
   })
   const unknown = (number: number): BenchRequest => ({
     ...known(number),
-    secret: secretOf(keyCount + number),
+    secret: secretOf(unknownFrom + number),
     status: 401,
   })
   const refused = (number: number): BenchRequest => ({

@@ -2,11 +2,11 @@
 // reason; nothing is skipped in silence.
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { packageRoot } from '../../src/store/package-root.ts'
 import { freePort } from '../../test/support/free-port.ts'
 import { accepts, type BenchProcess, startProcess } from './bench-process.ts'
-import { faultOf, startGatewardenServer, type Transport } from './gatewarden-server.ts'
+import { builtFile } from './built-file.ts'
+import { faultOf, startGatewardenServer, type Transport, type UsageCounts, usageOf } from './gatewarden-server.ts'
 import { type Found, grpcGo, tonic } from './peer-programs.ts'
 import { askedSecrets } from './requests.ts'
 
@@ -29,6 +29,8 @@ export interface Variant {
   readonly versions: string
   /** Listens on the address and is ready. */
   start(address: string, core: number | null): Promise<BenchProcess>
+  /** Checks that it recorded and rows of them in the database, since it started; the peers record nothing. */
+  usage?(): Promise<UsageCounts>
 }
 
 export type Candidate = Variant | { readonly name: VariantName; readonly absent: string }
@@ -46,7 +48,7 @@ export async function findVariant(name: VariantName, ports: VariantPorts): Promi
   if (name === 'tonic') return program(name, await tonic(ports.log), ports)
   if (name === 'opa') return opa(ports)
   if (name === 'grpc-js') {
-    const script = fileURLToPath(new URL('../peers/grpc-js.js', import.meta.url))
+    const script = builtFile('peers/grpc-js.js')
     return keyed(name, [process.execPath, script], `Node ${process.versions.node}`, ports)
   }
   return gatewarden(name === 'gatewarden-h2' ? 'h2' : 'grpc-js', ports)
@@ -111,6 +113,7 @@ async function gatewarden(transport: Transport, { folder, databaseUrl }: Variant
     name,
     versions: `Node ${process.versions.node}`,
     start: (address, core) => startGatewardenServer({ ...options, address, core }),
+    usage: () => usageOf(own),
   }
 }
 

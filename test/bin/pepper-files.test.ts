@@ -124,7 +124,7 @@ describe('a check whose pepper file has the wrong content', () => {
       .filter(each => each.includes('a pepper file has not the content'))
     expect(line).toHaveLength(1)
     expect(JSON.parse(line[0] ?? '')).toMatchObject({ level: 'error', pepperIds: ['p1'] })
-    expect(sidecar.output()).not.toContain(contents.wrong)
+    expect(sidecar.output()).not.toContain(contents.p1.wrong)
     expect(sidecar.output()).not.toContain('credential_unknown')
   }, 60_000)
 
@@ -164,7 +164,7 @@ describe('a command that writes keys, with a pepper file of the wrong content', 
         const { code, stderr } = await run(command)
         const sentences = stderr.split('\n').filter(line => line.startsWith(`gatewarden ${command}:`))
         expect(sentences).toEqual([expect.stringContaining(`${directory}/${text}`)])
-        expect(stderr).not.toContain(contents.wrong)
+        expect(stderr).not.toContain(contents[file].wrong)
         expect(code).toBe(78)
       } finally {
         place(file, 'right')

@@ -20,9 +20,11 @@ export const HEADER_FIELDS_MAX = 128
 export const HEADER_LIST_ABSURD = 64 * 1024
 /** Parameters of one SETTINGS frame. */
 export const SETTINGS_PARAMETERS_MAX = 32
-/** Octets of replies that wait for the peer to read. */
+/** Octets of replies that wait for the peer: beyond it nothing more is read, or for want of window no call begun. */
 export const BACKLOG_MAX = 1024 * 1024
-/** Ids of streams that we closed, kept to tell late frames from wrong ones. */
+/** The same with calls that were open before; a reply that has no room ends its stream. */
+export const WAITING_MAX = 4 * BACKLOG_MAX
+/** Ids of streams that ended, and of streams that we reset, kept to tell late frames from wrong ones. */
 export const CLOSED_MAX = 1024
 
 /** Until preface and SETTINGS are there. */
@@ -31,7 +33,7 @@ export const PREFACE_MS = 5000
 export const SETTINGS_ACK_MS = 10_000
 /** From HEADERS to END_STREAM, and for a header block. */
 export const HALF_OPEN_MS = 1000
-/** Without any octet taken by a peer that has replies to read. */
+/** Without any octet taken by a peer that has replies to read, or any window for one. */
 export const WRITE_STALL_MS = 10_000
 /** How long reading pauses when resets come too fast. */
 export const RESET_PAUSE_MS = 50
@@ -46,6 +48,7 @@ export const limitNames = [
   'header_list',
   'half_open',
   'message',
+  'held',
   'settings',
   'ping',
   'control',

@@ -28,6 +28,8 @@ import {
   STREAM_WINDOW,
   STREAMS_MAX,
   settingsAllowance,
+  WAITING_MAX,
+  WRITE_STALL_MS,
 } from './abuse.ts'
 import { CallHead, FieldMeanings } from './call-head.ts'
 import {
@@ -111,7 +113,7 @@ export function createShared(services: readonly UnaryService[], report: (error: 
 const notPost = httpRefusal(405, 'This port speaks gRPC: a call is a POST.')
 const notGrpc = httpRefusal(415, 'This port speaks gRPC: the content-type of a call is application/grpc.')
 const unknownMethod = grpcRefusal(UNIMPLEMENTED, 'unknown method')
-const encoded = grpcRefusal(UNIMPLEMENTED, 'messages must not be compressed')
+const encoded = grpcRefusal(UNIMPLEMENTED, 'messages must not be compressed', ['grpc-accept-encoding', 'identity'])
 const notOneMessage = grpcRefusal(INTERNAL, 'a call has exactly one message')
 const tooLarge = grpcRefusal(RESOURCE_EXHAUSTED, `a message has at most ${MESSAGE_MAX} octets`)
 const threw = grpcRefusal(INTERNAL, 'the call failed')
@@ -119,6 +121,8 @@ const threw = grpcRefusal(INTERNAL, 'the call failed')
 /** No header block is under way. */
 const NO_BLOCK = 0
 const noOctets: Buffer = Buffer.alloc(0)
+/** What our own PING carries; its answer comes behind all that the peer sent before it read our GOAWAY. */
+const endMark = Buffer.from('the end?')
 
 export class Connection implements ReplyWriter, CallMetadata {
   readonly output = new Output()
@@ -152,9 +156,11 @@ export class Connection implements ReplyWriter, CallMetadata {
   /** Streams above are not looked at: they are told by GOAWAY to go elsewhere. */
   private lastAccepted = WINDOW_MAX
   private isDraining = false
-  /** Ids of streams that ended, a ring; negative where we reset them. */
-  private readonly closed = new Int32Array(CLOSED_MAX)
-  private closedAt = 0
+  /** Ids of streams that ended, and of those that we reset, each a ring: the many of one must not push out the few of the other. */
+  private readonly ended = new Int32Array(CLOSED_MAX)
+  private endedAt = 0
+  private readonly refused = new Int32Array(CLOSED_MAX)
+  private refusedAt = 0
   private receiveWindow = CONNECTION_WINDOW
   private consumed = 0
   private sendWindow = WINDOW_DEFAULT
@@ -197,12 +203,17 @@ export class Connection implements ReplyWriter, CallMetadata {
     if (this.isClosing) return
     this.now = now
     this.failConnection(this.lateness())
-    for (const stream of this.streams.values()) {
-      if (stream.isHalfClosed || now - stream.openedAt <= HALF_OPEN_MS) continue
-      this.count('half_open')
-      this.reset(stream, CANCEL)
-    }
+    for (const stream of this.streams.values()) this.endLate(stream)
     this.returnCredit()
+  }
+
+  /** Ends a request that does not end, or a reply that nobody makes room for. */
+  private endLate(stream: Stream): void {
+    if (this.now - stream.since <= (stream.isHalfClosed ? WRITE_STALL_MS : HALF_OPEN_MS)) return
+    this.count(stream.isHalfClosed ? 'write_stall' : 'half_open')
+    const { refusal } = stream
+    if (!stream.isHalfClosed && refusal !== null && refusal.body === null) this.refuse(stream, refusal)
+    else this.reset(stream, CANCEL)
   }
 
   private lateness(): number {
@@ -214,16 +225,20 @@ export class Connection implements ReplyWriter, CallMetadata {
     return SETTINGS_TIMEOUT
   }
 
-  /** First half of a graceful end (RFC 9113 section 6.8): no new streams, please; those under way are answered. */
+  /**
+   * First half of a graceful end (RFC 9113 section 6.8): no new streams, please; those under way are answered. The peer's answer to
+   * the PING settles it: calls from before it read the GOAWAY have come by then.
+   */
   announceEnd(): void {
     if (this.isDraining || this.isClosing) return
     this.isDraining = true
     this.sendGoaway(WINDOW_MAX, NO_ERROR)
+    this.sendPing(0, endMark, 0)
   }
 
-  /** Second half, a round trip later: streams from now on are not looked at; the connection closes when none is open. */
+  /** Second half, without an answer: streams from now on are not looked at; the connection closes when none is open. Once. */
   settleEnd(): void {
-    if (this.isClosing) return
+    if (this.isClosing || this.lastAccepted !== WINDOW_MAX) return
     this.isDraining = true
     this.lastAccepted = this.lastStream
     this.sendGoaway(this.lastStream, NO_ERROR)
@@ -231,8 +246,8 @@ export class Connection implements ReplyWriter, CallMetadata {
   }
 
   /** Gives back what this connection holds of what all share. Call once, when the socket is gone. */
-  release(): void {
-    for (const stream of this.streams.values()) if (stream.pieces !== null) this.shared.held -= stream.received
+  close(): void {
+    for (const stream of this.streams.values()) this.release(stream)
     this.streams.clear()
     this.isClosing = true
   }
@@ -252,7 +267,8 @@ export class Connection implements ReplyWriter, CallMetadata {
     const { output } = this
     const window = Math.min(this.sendWindow, this.peerInitialWindow + stream.windowDelta)
     if (length > window || length > FRAME_SIZE_MAX) {
-      this.queueMessage(stream, bytes, start, end)
+      if (this.hasRoom(length)) this.queueMessage(stream, bytes, start, end)
+      else this.reset(stream, ENHANCE_YOUR_CALM)
       return
     }
     output.reserve(REPLY_OVERHEAD + end - start)
@@ -417,8 +433,9 @@ export class Connection implements ReplyWriter, CallMetadata {
     if (id <= this.lastStream) return this.handleLateHeaders(id)
     this.lastStream = id
     if (id > this.lastAccepted) return NO_ERROR
-    if (this.streams.size >= STREAMS_MAX) {
-      this.count('streams')
+    // Nothing of it has been looked at: the peer may ask again, here or elsewhere.
+    if (this.streams.size >= STREAMS_MAX || this.waitingOctets > BACKLOG_MAX) {
+      this.count(this.streams.size >= STREAMS_MAX ? 'streams' : 'backlog')
       return this.sendReset(id, REFUSED_STREAM)
     }
     if (!head.isRequest) return this.sendReset(id, PROTOCOL_ERROR)
@@ -440,9 +457,8 @@ export class Connection implements ReplyWriter, CallMetadata {
   }
 
   private handleLateHeaders(id: number): number {
-    const found = this.findClosed(id)
-    if (found < 0) return NO_ERROR // we reset it; this was on its way
-    return found > 0 ? STREAM_CLOSED : PROTOCOL_ERROR
+    if (this.refused.includes(id)) return this.countControl() // this was on its way
+    return this.ended.includes(id) ? STREAM_CLOSED : PROTOCOL_ERROR
   }
 
   private handleData(octets: Buffer, at: number, length: number, flags: number, id: number): number {
@@ -477,6 +493,15 @@ export class Connection implements ReplyWriter, CallMetadata {
       return this.complete(stream, octets, start, end)
     }
     if (start === end && !isEnd) return this.countControl()
+    if (stream.refusal !== null) {
+      this.consumed += end - start
+      return stream.refusal.body === null ? this.refuse(stream, stream.refusal) : NO_ERROR
+    }
+    if (this.shared.held >= HELD_MAX) {
+      this.count('held')
+      this.consumed += end - start
+      return this.reset(stream, REFUSED_STREAM, end - start)
+    }
     if (start !== end) stream.keep(octets, start, end, MESSAGE_MAX)
     this.shared.held += end - start
     const { pieces } = stream
@@ -494,8 +519,8 @@ export class Connection implements ReplyWriter, CallMetadata {
     this.consumed += length
     if (stream !== undefined) return this.reset(stream, STREAM_CLOSED)
     if (id > this.lastStream) return PROTOCOL_ERROR
-    if (id > this.lastAccepted || this.findClosed(id) < 0) return this.countControl()
-    return this.sendReset(id, STREAM_CLOSED)
+    if (id <= this.lastAccepted && !this.refused.includes(id)) this.sendUint32(RST_STREAM, id, STREAM_CLOSED)
+    return this.countControl()
   }
 
   private handleReset(length: number, id: number): number {
@@ -542,14 +567,26 @@ export class Connection implements ReplyWriter, CallMetadata {
     for (let index = 0; index < called.length; index++) {
       if (called[index] !== true) continue
       called[index] = false
-      this.shared.table.services[index]?.endOfBatch()
+      try {
+        this.shared.table.services[index]?.endOfBatch()
+      } catch (error) {
+        this.shared.report(error) // the replies stand
+      }
     }
   }
 
   // Replies.
 
+  /** Whether a reply of so many octets may wait for window. */
+  private hasRoom(octets: number): boolean {
+    if (this.waitingOctets + octets <= WAITING_MAX) return true
+    this.count('backlog')
+    return false
+  }
+
   /** Ends a call without its handler's reply. */
   private refuse(stream: Stream, { head, body }: Refusal): number {
+    if (body !== null && !this.hasRoom(body.length)) return this.reset(stream, ENHANCE_YOUR_CALM)
     const { output } = this
     output.reserve(FRAME_HEADER + head.length)
     const flags = FLAG_END_HEADERS | (body === null ? FLAG_END_STREAM : 0)
@@ -577,11 +614,9 @@ export class Connection implements ReplyWriter, CallMetadata {
 
   /** The head of the reply is out; its body leaves as far as the windows allow, the rest when they open. */
   private queueReply(stream: Stream, reply: Buffer, hasTrailers: boolean): void {
-    if (this.waitingOctets + reply.length > BACKLOG_MAX) {
-      this.failConnection(this.excess('backlog'))
-      return
-    }
+    this.release(stream) // a reply that waits is no reason to hold the request
     stream.reply = reply
+    stream.since = this.now
     stream.hasTrailers = hasTrailers
     this.waiting++
     this.waitingOctets += reply.length
@@ -601,6 +636,7 @@ export class Connection implements ReplyWriter, CallMetadata {
       output.length = writeFrameHeader(output.buffer, output.length, length, DATA, flags, stream.id)
       output.append(stream.reply.subarray(stream.replyAt, stream.replyAt + length))
       stream.replyAt += length
+      stream.since = this.now
       stream.windowDelta -= length
       this.sendWindow -= length
       if (length < left) continue
@@ -625,7 +661,8 @@ export class Connection implements ReplyWriter, CallMetadata {
 
   /** The reply is out, or nobody waits for it. */
   private finish(stream: Stream): void {
-    this.remember(stream.id)
+    this.ended[this.endedAt] = stream.id
+    this.endedAt = (this.endedAt + 1) % CLOSED_MAX
     this.drop(stream)
     this.closeWhenDone()
   }
@@ -640,14 +677,18 @@ export class Connection implements ReplyWriter, CallMetadata {
     return NO_ERROR
   }
 
+  /** Lets go of the octets of a request. */
+  private release(stream: Stream): void {
+    if (stream.pieces === null) return
+    this.consumed += stream.received
+    this.shared.held -= stream.received
+    stream.pieces = null
+  }
+
   /** Forgets a stream and gives back what it held. */
   private drop(stream: Stream): void {
     this.streams.delete(stream.id)
-    if (stream.pieces !== null) {
-      this.consumed += stream.received
-      this.shared.held -= stream.received
-      stream.pieces = null
-    }
+    this.release(stream)
     if (stream.reply !== null) {
       this.waiting--
       this.waitingOctets -= stream.reply.length
@@ -656,19 +697,9 @@ export class Connection implements ReplyWriter, CallMetadata {
     if (this.spare.length < STREAMS_MAX) this.spare.push(stream)
   }
 
-  private remember(id: number): void {
-    this.closed[this.closedAt] = id
-    this.closedAt = (this.closedAt + 1) % CLOSED_MAX
-  }
-
-  /** The id of a stream that ended lately, negative where we reset it; 0: none such. */
-  private findClosed(id: number): number {
-    for (const each of this.closed) if (each === id || each === -id) return each
-    return 0
-  }
-
   private sendReset(id: number, code: number): number {
-    this.remember(-id)
+    this.refused[this.refusedAt] = id
+    this.refusedAt = (this.refusedAt + 1) % CLOSED_MAX
     this.sendUint32(RST_STREAM, id, code)
     return NO_ERROR
   }
@@ -730,13 +761,20 @@ export class Connection implements ReplyWriter, CallMetadata {
   private handlePing(octets: Buffer, start: number, length: number, flags: number, id: number): number {
     if (id !== 0) return PROTOCOL_ERROR
     if (length !== 8) return FRAME_SIZE_ERROR
-    if ((flags & FLAG_ACK) !== 0) return this.countControl()
+    if ((flags & FLAG_ACK) !== 0) {
+      if (this.isDraining && endMark.compare(octets, start, start + length) === 0) this.settleEnd()
+      return this.countControl()
+    }
     if (!this.pings.take(this.now)) return this.excess('ping')
-    const { output } = this
-    output.reserve(FRAME_HEADER + length)
-    output.length = writeFrameHeader(output.buffer, output.length, length, PING, FLAG_ACK, 0)
-    output.append(octets.subarray(start, start + length))
+    this.sendPing(FLAG_ACK, octets, start)
     return NO_ERROR
+  }
+
+  private sendPing(flags: number, octets: Buffer, start: number): void {
+    const { output } = this
+    output.reserve(FRAME_HEADER + endMark.length)
+    output.length = writeFrameHeader(output.buffer, output.length, endMark.length, PING, flags, 0)
+    output.append(octets.subarray(start, start + endMark.length))
   }
 
   private handleWindowUpdate(octets: Buffer, start: number, length: number, id: number): number {
@@ -800,7 +838,7 @@ export class Connection implements ReplyWriter, CallMetadata {
 
   private failConnection(code: number): void {
     if (code === NO_ERROR || this.isClosing) return
-    this.sendGoaway(this.lastStream, code)
+    this.sendGoaway(Math.min(this.lastStream, this.lastAccepted), code)
     this.isClosing = true
   }
 

@@ -81,10 +81,11 @@ export interface Refusal {
   readonly body: Buffer | null
 }
 
-/** A gRPC status other than OK. */
-export function grpcRefusal(code: number, text: string): Refusal {
+/** A gRPC status other than OK. `extra`: a further field. */
+export function grpcRefusal(code: number, text: string, extra?: readonly [name: string, value: string]): Refusal {
   const fields = [
     ...literal(contentTypeIndex, 'application/grpc'),
+    ...(extra === undefined ? [] : literal(...extra)),
     ...literal('grpc-status', String(code)),
     ...literal('grpc-message', percentEncoded(text)),
   ]

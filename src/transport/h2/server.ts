@@ -202,7 +202,7 @@ class Peer {
   }
 
   release(): void {
-    this.connection.release()
+    this.connection.close()
   }
 
   private flush(now: number): void {

@@ -18,8 +18,8 @@ export class Stream {
   received = 0
   /** What came of a message that is not complete. */
   pieces: Buffer | null = null
-  /** Milliseconds; when HEADERS came. */
-  openedAt = 0
+  /** Milliseconds; when HEADERS came, and of a reply that waits when last some of it could leave. */
+  since = 0
   /** The request is complete. */
   isHalfClosed = false
   /** Against the peer's initial window. */
@@ -32,7 +32,7 @@ export class Stream {
 
   begin(id: number, head: CallHead, now: number): void {
     this.id = id
-    this.openedAt = now
+    this.since = now
     this.method = head.method
     this.refusal = null
     this.contentLength = head.contentLength

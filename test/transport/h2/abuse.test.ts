@@ -2,14 +2,18 @@
 // the connection: fifty innocent calls on it are answered. What no correct peer does ends it, and no other.
 import { describe, expect, it } from 'vitest'
 import {
+  BACKLOG_MAX,
   CLOSED_MAX,
   CONTINUATIONS_MAX,
   HALF_OPEN_MS,
+  HELD_MAX,
   MESSAGE_MAX,
   PREFACE_MS,
   RESET_PAUSE_MS,
   SETTINGS_ACK_MS,
   STREAMS_MAX,
+  WAITING_MAX,
+  WRITE_STALL_MS,
 } from '../../../src/transport/h2/abuse.ts'
 import {
   CANCEL,
@@ -160,6 +164,79 @@ describe('what clients of an Envoy can cause', () => {
       expect(story(peer.send(call(stream, 'x'), ping())).at(-1)).toBe('ping ack')
     }
   })
+
+  it('a megabyte of replies may wait for window; then calls are refused before they are decided, until it opens', () => {
+    const peer = TestPeer.settled(setting(4, 0))
+    const text = 'x'.repeat(10_000)
+    let stream = 1
+    let refused = 0
+    for (; refused === 0 && stream < 1000; stream += 2) {
+      const said = story(peer.send(call(stream, text)))
+      if (said[0] === `reset ${stream} ${REFUSED_STREAM}`) refused = stream
+      else expect(said).toEqual([`headers ${stream}`])
+    }
+    expect(refused).toBe(2 * Math.ceil(BACKLOG_MAX / 10_005) + 1)
+    expect(peer.service.calls).toBe((refused - 1) / 2)
+    expect(peer.connection.isClosing).toBe(false)
+    const freed = story(peer.send(windowUpdate(0, 2 ** 30), settings(setting(4, 65_535))))
+    expect(freed.filter(line => line.endsWith('end'))).toHaveLength((refused - 1) / 2)
+    expectInnocent(peer, stream)
+  })
+
+  it('requests that were open before may still be answered, up to a bound', () => {
+    const peer = TestPeer.settled(setting(4, 0))
+    const half = message('x'.repeat(10_000))
+    for (let stream = 1; stream < 2001; stream += 2) peer.send(headers(stream), data(stream, half.subarray(0, 5), 0))
+    const said: string[] = []
+    for (let stream = 1; stream < 2001; stream += 2) said.push(...story(peer.send(data(stream, half.subarray(5)))))
+    const waiting = said.filter(line => line.startsWith('headers')).length
+    expect(waiting).toBe(Math.floor(WAITING_MAX / 10_005))
+    expect(peer.shared.held).toBe(0) // a reply that waits is no reason to hold the request
+    expect(said.filter(line => line.startsWith('reset') && line.endsWith(` ${calm}`))).toHaveLength(1000 - waiting)
+    expect(peer.connection.isClosing).toBe(false)
+    peer.send(windowUpdate(0, 2 ** 30), settings(setting(4, 65_535)))
+    expectInnocent(peer, 2001)
+  })
+
+  it('a reply that waits for window and gets none is dropped in the end, one that gets some is not', () => {
+    const peer = TestPeer.settled(setting(4, 10))
+    peer.send(call(1, 'x'.repeat(100)), call(3, 'x'.repeat(100)))
+    peer.wait(WRITE_STALL_MS - 1)
+    expect(story(peer.send(windowUpdate(3, 10)))).toEqual(['data 3 10'])
+    expect(story(peer.wait(2))).toEqual([`reset 1 ${CANCEL}`])
+    expect(story(peer.wait(WRITE_STALL_MS - 3))).toEqual([])
+    expect(story(peer.wait(2))).toEqual([`reset 3 ${CANCEL}`])
+    expect(peer.connection.openStreams).toBe(0)
+  })
+
+  it('a connection at its end does not wait for one who never opens a window', () => {
+    const peer = TestPeer.settled(setting(4, 10))
+    peer.send(call(1, 'x'.repeat(100)))
+    peer.connection.announceEnd()
+    peer.connection.settleEnd()
+    expect(peer.connection.isClosing).toBe(false)
+    peer.wait(WRITE_STALL_MS + 1)
+    expect(peer.connection.isClosing).toBe(true)
+  })
+
+  it('incomplete requests of all connections hold so much and no more', () => {
+    const peer = TestPeer.settled()
+    peer.shared.held = HELD_MAX - 3
+    const part = message('x'.repeat(100)).subarray(0, 3)
+    expect(story(peer.send(headers(1), data(1, part, 0)))).toEqual([])
+    expect(story(peer.send(headers(3), data(3, part, 0)))).toEqual([`reset 3 ${REFUSED_STREAM}`])
+    expect(peer.shared.held).toBe(HELD_MAX)
+    expect(story(peer.send(call(5, 'x')))).toEqual(answered(5, 1))
+    peer.send(reset(1))
+    expect(peer.shared.held).toBe(HELD_MAX - 3)
+  })
+
+  it('trailers of a stream that we reset a while ago are passed over, however many ended since', () => {
+    const peer = TestPeer.settled()
+    peer.send(headers(1, [...callFields, ['connection', 'x']]))
+    for (let i = 1; i <= 2 * CLOSED_MAX; i++) peer.send(call(1 + 2 * i, 'x'))
+    expect(story(peer.send(headers(1, [['x', 'y']], FLAG_END_HEADERS | FLAG_END_STREAM)))).toEqual([])
+  })
 })
 
 describe('what no correct peer does', () => {
@@ -180,6 +257,14 @@ describe('what no correct peer does', () => {
     expect(story(peer.send(make())).at(-1)).toBe(`goaway 0 ${calm}`)
     expect(peer.connection.isClosing).toBe(true)
     expect(story(other.send(call(1, 'x')))).toEqual(answered(1, 1))
+  })
+
+  it('a flood of DATA for streams that ended long ago ends the connection', () => {
+    const peer = TestPeer.settled()
+    for (let i = 0; i < 2 * CLOSED_MAX; i++) peer.send(call(1 + 2 * i, 'x'))
+    let sent = 0
+    for (; sent < 100_000 && !peer.connection.isClosing; sent++) peer.send(data(1 + 2 * (sent % 1000), Buffer.alloc(0)))
+    expect(sent).toBe(20_001)
   })
 
   it('a flood of empty DATA ends the connection', () => {
@@ -240,13 +325,5 @@ describe('what no correct peer does', () => {
     const list = (count: number) => settings(...Array.from({ length: count }, () => setting(1, 0)))
     expect(story(TestPeer.settled().send(list(32)))).toEqual(['settings ack'])
     expect(story(TestPeer.settled().send(list(33)))).toEqual([`goaway 0 ${calm}`])
-  })
-
-  it('a megabyte of replies that nobody opens a window for', () => {
-    const peer = TestPeer.settled(setting(4, 0))
-    const text = 'x'.repeat(10_000)
-    let stream = 1
-    for (; stream < 2 * 104; stream += 2) expect(story(peer.send(call(stream, text)))[0]).toBe(`headers ${stream}`)
-    expect(story(peer.send(call(stream, text))).at(-1)).toBe(`goaway ${stream} ${calm}`)
   })
 })

@@ -334,14 +334,34 @@ describe('6.8 a graceful end', () => {
     const peer = TestPeer.settled()
     peer.send(headers(1))
     peer.connection.announceEnd()
-    expect(story(peer.said())).toEqual([`goaway ${WINDOW_MAX} 0`])
-    expect(story(peer.send(call(3, 'x')))).toEqual(answered(3, 1))
+    expect(story(peer.said())).toEqual([`goaway ${WINDOW_MAX} 0`, 'ping'])
+    expect(story(peer.send(call(3, 'x'), ping(1)))).toEqual(answered(3, 1))
     peer.connection.settleEnd()
     expect(story(peer.said())).toEqual(['goaway 3 0'])
     expect(peer.send(call(5, 'x'))).toEqual([])
     expect(peer.connection.isClosing).toBe(false)
     expect(story(peer.send(data(1, message('abc'))))).toEqual(answered(1, 3))
     expect(peer.connection.isClosing).toBe(true)
+  })
+  it('is settled by the answer to a PING, behind which no call can come', () => {
+    const peer = TestPeer.settled()
+    peer.send(headers(1))
+    peer.connection.announceEnd()
+    const asked = peer.said()[1]?.payload ?? Buffer.alloc(0)
+    expect(story(peer.send(call(3, 'x'), frame(6, 1, 0, asked)))).toEqual([...answered(3, 1), 'goaway 3 0'])
+    expect(story(peer.send(data(1, message('abc'))))).toEqual(answered(1, 3))
+    expect(peer.connection.isClosing).toBe(true)
+  })
+  it('never raises the last stream that it named', () => {
+    const peer = TestPeer.settled()
+    peer.send(headers(1))
+    peer.connection.announceEnd()
+    peer.connection.settleEnd()
+    peer.said()
+    expect(story(peer.send(call(3, 'x'), ping(), data(0, message('x'))))).toEqual([
+      'ping ack',
+      goaway(PROTOCOL_ERROR, 1),
+    ])
   })
   it('closes at once where nothing runs', () => {
     const peer = TestPeer.settled()
@@ -439,6 +459,38 @@ describe('gRPC', () => {
     expect(ask(headers(1), data(1, Buffer.alloc(0)))).toEqual(refused(13))
     expect(ask(headers(1, callFields, FLAG_END_HEADERS | FLAG_END_STREAM))).toEqual(refused(13))
     expect(ask(call(1, 'fail'))).toEqual(refused(14))
+  })
+  it('names the encodings it takes where it refuses one', () => {
+    const [said] = TestPeer.settled().send(call(1, 'x', withField('grpc-encoding', 'gzip')))
+    expect(said?.payload.toString('latin1')).toMatch(/grpc-accept-encoding.identity/)
+  })
+  it('tells a stream of messages what it is told otherwise, without waiting for its end', () => {
+    const peer = TestPeer.settled()
+    const unknown = instead(':path', '/test.Echo/Stream')
+    expect(story(peer.send(headers(1, unknown), data(1, message('x'), 0)))).toEqual([
+      'headers 1 grpc-status 12 end',
+      'reset 1 0',
+    ])
+    expect(peer.send(headers(3, unknown))).toEqual([])
+    peer.now += 1001
+    expect(story(peer.wait(0))).toEqual(['headers 3 grpc-status 12 end', 'reset 3 0'])
+    expect(story(peer.send(call(5, 'x')))).toEqual(answered(5, 1))
+  })
+  it('keeps nothing of a request that it refuses', () => {
+    const peer = TestPeer.settled()
+    peer.send(headers(1, without('content-type')), data(1, Buffer.alloc(16_000), 0))
+    expect(peer.shared.held).toBe(0)
+    expect(story(peer.send(data(1, Buffer.alloc(10)))).at(-1)).toMatch(/^data 1 \d+ end$/)
+  })
+  it('survives an end of batch that throws', () => {
+    const peer = TestPeer.settled()
+    Object.assign(peer.service, {
+      endOfBatch: () => {
+        throw new Error('a fault of the service')
+      },
+    })
+    expect(story(peer.send(call(1, 'x')))).toEqual(answered(1, 1))
+    expect(peer.faults).toHaveLength(1)
   })
   it('takes identity as no encoding', () => {
     expect(story(TestPeer.settled().send(call(1, 'x', withField('grpc-encoding', 'identity'))))).toEqual(answered(1, 1))

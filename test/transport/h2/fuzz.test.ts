@@ -106,7 +106,7 @@ describe('the connection', () => {
     connection.tick(500)
     connection.tick(20_000)
     framesIn(connection.output.taken())
-    connection.release()
+    connection.close()
     return said
   }
 
