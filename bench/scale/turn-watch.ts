@@ -1,5 +1,6 @@
 // Preloaded into a process that is measured (`--import …/turn-watch.js?FILE`): notes once a second how long the longest turn of its
-// event loop took, by the clock and by the CPU time of its own thread, which a busy neighbour does not lengthen.
+// event loop took: by the clock, by the CPU time of its own thread, and by that CPU time where no neighbour had kept the thread from
+// running, since a thread that was kept has more to do in its next turn.
 import { appendFileSync, readFileSync } from 'node:fs'
 import { monoNs } from '../compare/rate.ts'
 
@@ -9,32 +10,46 @@ export interface TurnLine {
   readonly atNs: number
   readonly clockMs: number
   readonly cpuMs: number
+  readonly undisturbedMs: number
 }
 
 const everyMs = 1
 const noteEveryNs = 1e9
+/** A thread that waited longer for a core than this was disturbed. */
+const waitMaxNs = 500_000
+/** Turns after one that was disturbed, in which it makes up for it. */
+const recoveryTurns = 10
 
-/** Nanoseconds that this thread has run. */
-function ranNs(): number {
-  return Number(readFileSync('/proc/thread-self/schedstat', 'latin1').split(' ')[0])
+/** Nanoseconds that this thread has run, and has waited for a core. */
+function scheduled(): readonly [number, number] {
+  const [ran = 0, waited = 0] = readFileSync('/proc/thread-self/schedstat', 'latin1').split(' ').map(Number)
+  return [ran, waited]
 }
 
 const file = decodeURIComponent(new URL(import.meta.url).search.slice(1))
 let lastNs = monoNs()
-let lastRanNs = ranNs()
+let [lastRan, lastWaited] = scheduled()
 let notedNs = lastNs
-let [clockMs, cpuMs] = [0, 0]
+let recovering = 0
+let [clockMs, cpuMs, undisturbedMs] = [0, 0, 0]
 const timer = setInterval(() => {
-  const [now, ran] = [monoNs(), ranNs()]
+  const now = monoNs()
+  const [ran, waited] = scheduled()
+  const turnMs = (ran - lastRan) / 1e6
+  if (waited - lastWaited > waitMaxNs) recovering = recoveryTurns
+  else if (recovering > 0) recovering -= 1
+  else undisturbedMs = Math.max(undisturbedMs, turnMs)
   clockMs = Math.max(clockMs, (now - lastNs) / 1e6 - everyMs)
-  cpuMs = Math.max(cpuMs, (ran - lastRanNs) / 1e6)
+  cpuMs = Math.max(cpuMs, turnMs)
   lastNs = now
-  lastRanNs = ran
+  lastRan = ran
+  lastWaited = waited
   if (now - notedNs < noteEveryNs) return
-  const line: TurnLine = { atNs: now, clockMs, cpuMs }
+  const line: TurnLine = { atNs: now, clockMs, cpuMs, undisturbedMs }
   appendFileSync(file, `${JSON.stringify(line)}\n`)
   notedNs = now
   clockMs = 0
   cpuMs = 0
+  undisturbedMs = 0
 }, everyMs)
 timer.unref()

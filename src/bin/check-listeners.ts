@@ -4,6 +4,7 @@ import type { Config } from '../config/config.ts'
 import type { Sample } from '../observe/metrics.ts'
 import type { Health } from '../rpc/health.ts'
 import { startGrpcJsServer } from '../transport/grpc-js-server.ts'
+import type { ConnectionEvents } from '../transport/h2/abuse.ts'
 import { type H2Server, startH2Server } from '../transport/h2/server.ts'
 import type { UnaryServer, UnaryService } from '../transport/unary-server.ts'
 import { type TlsWatchPorts, watchedCredentials } from './tls-watch.ts'
@@ -13,6 +14,8 @@ import { unaryHealth } from './unary-health.ts'
 export interface CheckServer extends UnaryServer {
   /** How often each limit of the h2 transport was met; empty without it. */
   h2Limits(): Sample[]
+  /** What happened on the connections of the h2 transport; zeros without it. */
+  h2Events(): ConnectionEvents
 }
 
 /** Starts them. @throws StartError, or Error naming the address that cannot be bound; nothing listens then. */
@@ -44,6 +47,15 @@ export async function startCheckServer(
     drain: async deadlineMs => void (await Promise.all(all.map(server => server.drain(deadlineMs)))),
     h2Limits: () =>
       h2.flatMap(server => Object.entries(server.limits).map(([limit, value]) => ({ labels: { limit }, value }))),
+    h2Events: () =>
+      h2.reduce(
+        ({ resets, goaways, pauses }, { events }) => ({
+          resets: resets + events.resets,
+          goaways: goaways + events.goaways,
+          pauses: pauses + events.pauses,
+        }),
+        { resets: 0, goaways: 0, pauses: 0 },
+      ),
   }
 }
 

@@ -178,6 +178,9 @@ export async function startCheck(config: Config, ports: CheckPorts): Promise<Run
     observe(metrics) {
       showCheckMetrics(metrics, { names, feed, table, limits, decisions, counts: feedWatch.counts })
       metrics.read('gatewarden_h2_limit_total', server.h2Limits)
+      metrics.read('gatewarden_h2_resets_total', () => server.h2Events().resets)
+      metrics.read('gatewarden_h2_goaway_total', () => server.h2Events().goaways)
+      metrics.read('gatewarden_h2_read_paused_total', () => server.h2Events().pauses)
       showRecordingMetrics(metrics, config, recording)
       als.observe(metrics)
       metrics.read('gatewarden_safety_opt_out', () => safetyOptOutSamples(config))

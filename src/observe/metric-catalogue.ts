@@ -80,6 +80,21 @@ export const metricCatalogue = {
     labels: ['limit'],
     help: 'How often connections met a limit of the h2 transport.',
   },
+  gatewarden_h2_resets_total: {
+    kind: 'counter',
+    labels: [],
+    help: 'RST_STREAM that the h2 transport got: clients of an Envoy that left, and checks past its timeout.',
+  },
+  gatewarden_h2_goaway_total: {
+    kind: 'counter',
+    labels: [],
+    help: 'Connections of the h2 transport that were told to end: by age, by a drain, for a violation.',
+  },
+  gatewarden_h2_read_paused_total: {
+    kind: 'counter',
+    labels: [],
+    help: 'Times the h2 transport did not read a connection for a while: replies not taken, too many resets.',
+  },
   gatewarden_limit_buckets: { kind: 'gauge', labels: [], help: 'Rate-limit counters in memory.' },
   gatewarden_limit_evictions_total: {
     kind: 'counter',

@@ -66,6 +66,16 @@ export function createLimitCounts(): LimitCounts {
   return Object.fromEntries(limitNames.map(name => [name, 0])) as LimitCounts
 }
 
+/** What happens on connections in the course of things. */
+export interface ConnectionEvents {
+  /** RST_STREAM of peers. */
+  resets: number
+  /** Connections that were told to end. */
+  goaways: number
+  /** Times that a connection was not read for a while. */
+  pauses: number
+}
+
 /** An allowance that refills with time. */
 export class Allowance {
   private readonly burst: number

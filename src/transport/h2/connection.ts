@@ -8,6 +8,7 @@ import {
   CONNECTION_WINDOW,
   CONTINUATIONS_MAX,
   CONTROL_PER_CALL,
+  type ConnectionEvents,
   controlAllowance,
   createLimitCounts,
   HALF_OPEN_MS,
@@ -97,6 +98,7 @@ export interface Shared {
   readonly table: ServiceTable
   readonly hpack: HpackTables
   readonly limits: LimitCounts
+  readonly events: ConnectionEvents
   /** Octets of incomplete requests that all connections hold. */
   held: number
   readonly report: (error: unknown) => void
@@ -107,7 +109,7 @@ export function createShared(services: readonly UnaryService[], report: (error: 
   const table = createServiceTable(services)
   const methods = services.map(service => service.method)
   const hpack = createHpackTables(new FieldMeanings(methods, table.metadataNames))
-  return { table, hpack, limits: createLimitCounts(), held: 0, report }
+  return { table, hpack, limits: createLimitCounts(), events: { resets: 0, goaways: 0, pauses: 0 }, held: 0, report }
 }
 
 const notPost = httpRefusal(405, 'This port speaks gRPC: a call is a POST.')
@@ -232,6 +234,7 @@ export class Connection implements ReplyWriter, CallMetadata {
   announceEnd(): void {
     if (this.isDraining || this.isClosing) return
     this.isDraining = true
+    this.shared.events.goaways++
     this.sendGoaway(WINDOW_MAX, NO_ERROR)
     this.sendPing(0, endMark, 0)
   }
@@ -526,6 +529,7 @@ export class Connection implements ReplyWriter, CallMetadata {
   private handleReset(length: number, id: number): number {
     if (length !== 4) return FRAME_SIZE_ERROR
     if (id === 0 || id > this.lastStream) return PROTOCOL_ERROR
+    this.shared.events.resets++
     if (!this.resets.take(this.now)) {
       this.count('resets')
       this.pausedUntil = this.now + RESET_PAUSE_MS
@@ -838,6 +842,7 @@ export class Connection implements ReplyWriter, CallMetadata {
 
   private failConnection(code: number): void {
     if (code === NO_ERROR || this.isClosing) return
+    if (!this.isDraining) this.shared.events.goaways++
     this.sendGoaway(Math.min(this.lastStream, this.lastAccepted), code)
     this.isClosing = true
   }

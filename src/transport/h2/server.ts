@@ -3,8 +3,10 @@
 import { createServer, type Server, type Socket } from 'node:net'
 import type { ListenAddress, UnaryServer, UnaryService } from '../unary-server.ts'
 import { removeStaleSocket, restrictSocket, socketPath } from '../unix-socket.ts'
-import { BACKLOG_MAX, type LimitCounts, WRITE_STALL_MS } from './abuse.ts'
+import { BACKLOG_MAX, type ConnectionEvents, type LimitCounts, WRITE_STALL_MS } from './abuse.ts'
 import { Connection, createShared, type Shared } from './connection.ts'
+import { LoopClock } from './loop-clock.ts'
+import { readSocket } from './socket-reads.ts'
 
 /** Connections of a process, and of one peer address on TCP. */
 const CONNECTIONS_MAX = 256
@@ -14,8 +16,10 @@ const TICK_MS = 250
 /** Age of a connection, so that Envoy's workers spread over new processes; ± 10 %. */
 const AGE_MS = 300_000
 const AGE_SPREAD = 0.1
-/** Between the two halves of a graceful end: a round trip, generously. */
-const SETTLE_MS = 250
+/** Between the two halves of a graceful end, for a peer that answers no PING. */
+const SETTLE_MS = 1000
+/** How often a drain looks whether all are gone. */
+const POLL_MS = 5
 /** How long a closing connection may take to send its last octets. */
 const CLOSE_MS = 1000
 
@@ -29,6 +33,7 @@ export interface H2ServerOptions {
 export interface H2Server extends UnaryServer {
   /** How often each limit was met. */
   readonly limits: Readonly<LimitCounts>
+  readonly events: Readonly<ConnectionEvents>
 }
 
 /** Starts a server. @throws Error naming the address that cannot be bound; nothing listens then. */
@@ -39,7 +44,7 @@ export async function startH2Server({ listen, services, report }: H2ServerOption
   const addresses: ListenAddress[] = []
   try {
     for (const address of listen) {
-      const listener = createServer({ noDelay: true }, socket => peers.accept(socket))
+      const listener = createServer({ noDelay: true, pauseOnConnect: true }, socket => peers.accept(socket))
       addresses.push(await bind(listener, address))
       listeners.push(listener)
     }
@@ -51,6 +56,7 @@ export async function startH2Server({ listen, services, report }: H2ServerOption
   return {
     addresses,
     limits: shared.limits,
+    events: shared.events,
     async drain(deadlineMs) {
       const closed = listeners.map(listener => new Promise<void>(resolve => listener.close(() => resolve())))
       await peers.drain(deadlineMs)
@@ -84,12 +90,10 @@ function tcpOptions(address: ListenAddress): { readonly host: string; readonly p
   return { host: address.slice(0, at).replace(/^\[|\]$/g, ''), port: Number(address.slice(at + 1)) }
 }
 
-/** Milliseconds that never go back; read once a batch. */
-const clock = () => performance.now()
-
 class Peers {
   private readonly shared: Shared
   private readonly peers = new Set<Peer>()
+  private readonly clock = new LoopClock(() => performance.now())
   private readonly ticking: NodeJS.Timeout
 
   constructor(shared: Shared) {
@@ -98,19 +102,18 @@ class Peers {
     this.ticking.unref()
   }
 
-  accept(socket: Socket): void {
-    socket.on('error', () => undefined) // 'close' follows
-    const address = socket.remoteAddress
+  accept(accepted: Socket): void {
+    const address = accepted.remoteAddress
     let ofAddress = 0
     for (const peer of this.peers) if (peer.address === address) ofAddress++
     if (this.peers.size >= CONNECTIONS_MAX || (address !== undefined && ofAddress >= CONNECTIONS_PER_ADDRESS_MAX)) {
       this.shared.limits.connections++
-      socket.destroy()
+      accepted.destroy()
       return
     }
-    const peer = new Peer(socket, new Connection(this.shared, clock()), this.shared.limits)
+    const peer = new Peer(accepted, this.shared, this.clock)
     this.peers.add(peer)
-    socket.once('close', () => {
+    peer.onClose(() => {
       this.peers.delete(peer)
       peer.release()
     })
@@ -122,16 +125,17 @@ class Peers {
   }
 
   async drain(deadlineMs: number): Promise<void> {
-    const deadline = clock() + deadlineMs
+    const begin = performance.now()
     for (const peer of this.peers) peer.announceEnd()
-    if (this.peers.size > 0) await sleep(Math.min(SETTLE_MS, deadlineMs))
-    for (const peer of this.peers) peer.settleEnd()
-    while (this.peers.size > 0 && clock() < deadline) await sleep(5)
+    for (let passed = 0; this.peers.size > 0 && passed < deadlineMs; passed = performance.now() - begin) {
+      if (passed >= SETTLE_MS) for (const peer of this.peers) peer.settleEnd()
+      await sleep(POLL_MS)
+    }
     this.end()
   }
 
   private tick(): void {
-    const now = clock()
+    const now = this.clock.now()
     for (const peer of this.peers) peer.tick(now)
   }
 }
@@ -145,7 +149,8 @@ class Peer {
   readonly address: string | undefined
   private readonly socket: Socket
   private readonly connection: Connection
-  private readonly limits: LimitCounts
+  private readonly shared: Shared
+  private readonly clock: LoopClock
   private readonly endsAt: number
   private announcedAt = Number.POSITIVE_INFINITY
   private closingAt = Number.POSITIVE_INFINITY
@@ -153,22 +158,28 @@ class Peer {
   private progress = 0
   private isPaused = false
 
-  constructor(socket: Socket, connection: Connection, limits: LimitCounts) {
-    this.socket = socket
-    this.connection = connection
-    this.limits = limits
-    this.address = socket.remoteAddress
-    const now = clock()
+  constructor(accepted: Socket, shared: Shared, clock: LoopClock) {
+    const now = clock.now()
+    this.shared = shared
+    this.clock = clock
+    this.address = accepted.remoteAddress
+    this.connection = new Connection(shared, now)
     this.progressAt = now
     this.endsAt = now + AGE_MS * (1 + AGE_SPREAD * (2 * Math.random() - 1))
-    this.flush(now)
-    socket.on('data', chunk => this.receive(chunk))
-    socket.on('drain', () => this.resume(clock()))
+    const socket = readSocket(accepted, octets => this.receive(octets))
+    this.socket = socket
+    socket.on('error', () => undefined) // 'close' follows
+    socket.on('drain', () => this.resume(clock.now()))
     socket.on('end', () => socket.end())
+    this.flush(now)
+  }
+
+  onClose(listener: () => void): void {
+    this.socket.once('close', listener)
   }
 
   private receive(chunk: Buffer): void {
-    const now = clock()
+    const now = this.clock.now()
     this.connection.receive(chunk, now)
     this.flush(now)
   }
@@ -184,7 +195,7 @@ class Peer {
     if (now - this.closingAt >= CLOSE_MS) this.destroy()
   }
 
-  announceEnd(now = clock()): void {
+  announceEnd(now = this.clock.now()): void {
     if (this.announcedAt !== Number.POSITIVE_INFINITY) return
     this.announcedAt = now
     this.connection.announceEnd()
@@ -194,7 +205,7 @@ class Peer {
   settleEnd(): void {
     this.announcedAt = Number.NEGATIVE_INFINITY
     this.connection.settleEnd()
-    this.flush(clock())
+    this.flush(this.clock.now())
   }
 
   destroy(): void {
@@ -224,9 +235,10 @@ class Peer {
   private pause(): void {
     if (this.isPaused) return
     this.isPaused = true
+    this.shared.events.pauses++
     this.socket.pause()
-    const wait = this.connection.pausedUntil - clock()
-    if (wait > 0) setTimeout(() => this.resume(clock()), wait + 1).unref()
+    const wait = this.connection.pausedUntil - this.clock.now()
+    if (wait > 0) setTimeout(() => this.resume(this.clock.now()), wait + 1).unref()
   }
 
   private resume(now: number): void {
@@ -243,7 +255,7 @@ class Peer {
       this.progress = written
       this.progressAt = now
     } else if (now - this.progressAt > WRITE_STALL_MS) {
-      this.limits.write_stall++
+      this.shared.limits.write_stall++
       this.destroy()
     }
   }
