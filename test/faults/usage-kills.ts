@@ -10,7 +10,7 @@ import { dropCauses } from '../../src/usage/spool-counts.ts'
 import type { SentRequest } from '../check/encode-check.ts'
 import { goldenHosts, goldenKey } from '../core/cases.ts'
 import { insertGoldenRows } from '../e2e/golden-rows.ts'
-import { type CheckProcess, type Site, startCheckProcess } from '../e2e/processes.ts'
+import { type CheckProcess, type Site, startCheckProcess, untilReady } from '../e2e/processes.ts'
 import { seededRandom } from '../oracle/random-worlds.ts'
 import { fastFolder, type TestDatabase } from '../support/postgres.ts'
 import { repositoryFile } from '../support/repository-file.ts'
@@ -224,6 +224,8 @@ class Asking {
 async function replay(site: Site, client: pg.Client, tally: Tally) {
   const last = await startCheckProcess(site, 'last')
   try {
+    // Before that its own folder is not among them, and that of the last one killed would be taken for it.
+    await untilReady(last, storedWithinMs)
     const folders = () => readdirSync(join(site.directory, 'spool')).filter(each => !each.startsWith('.'))
     await until(
       'everything is stored',
