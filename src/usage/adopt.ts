@@ -1,8 +1,7 @@
 // What ended processes left in the spool directory: finds it, takes it over by renaming (so that one process does), and
 // learns what is in it. Every folder is the run of one process; its name is the process's id, with the adopter's behind.
 import { join } from 'node:path'
-import { frameRoom } from './frame.ts'
-import { allowedLane, frameHeaderLength, type Lane, lanes, segmentHeaderLength } from './record-format.ts'
+import { allowedLane, type Lane, lanes, segmentHeaderLength } from './record-format.ts'
 import { ReplayGuard } from './replay-guard.ts'
 import { hasLivingOwner, type ProcessProbe, unmarkOwner, untouchedMs } from './run-owner.ts'
 import type { SegmentReader } from './segment-reader.ts'
@@ -114,18 +113,20 @@ async function open({ sidecar, folder }: Claimed, options: AdoptOptions): Promis
   return { sidecar, folder, guard, lanes: opened }
 }
 
+/** What is known of the records of a file. */
 interface Told {
-  readonly lane: Lane
-  /** 0: nobody can tell how many. */
-  readonly records: number
-  readonly from: number
+  readonly lane?: Lane
+  /** Absent: nobody can tell how many. */
+  readonly records?: number
+  /** Unix milliseconds. */
+  readonly from?: number
 }
 
 /** Records of a segment into which nobody looks: by its header and the one behind it. */
-async function recordsOfFile(folder: string, name: string, { files, reader }: AdoptOptions): Promise<Told | undefined> {
+async function recordsOfFile(folder: string, name: string, { files, reader }: AdoptOptions): Promise<Told> {
   const parsed = parseSegmentName(name)
   const header = await reader.readHeader(join(folder, name))
-  if (parsed === undefined || header === undefined) return undefined
+  if (parsed === undefined || header === undefined) return {}
   const behind = (await files.list(folder)).find(each => {
     const other = parseSegmentName(each)
     return other?.lane === parsed.lane && other.number === parsed.number + 1
@@ -139,11 +140,11 @@ async function recordsOfFile(folder: string, name: string, { files, reader }: Ad
 const unreadableSpanMs = 3_600_000
 
 /** Keeps a file for people to look at. Some of what is in it may be stored; that it may not be is what is told. */
-async function setAside(path: string, told: Told | undefined, { files, counts }: AdoptOptions): Promise<void> {
+async function setAside(path: string, told: Told, { files, counts }: AdoptOptions): Promise<void> {
   const changed = await files.changed(path)
   await files.rename(path, path + badSuffix)
   counts.setAside += 1
-  const { lane, records, from } = told ?? { lane: allowedLane, records: 0, from: changed - unreadableSpanMs }
+  const { lane = allowedLane, records = 0, from = changed - unreadableSpanMs } = told
   counts.lose(lane, 'set_aside', records, { from, to: changed })
 }
 
@@ -184,18 +185,23 @@ async function openSegment(
   options: AdoptOptions,
 ): Promise<Segment | undefined> {
   const { files, reader, counts } = options
-  const header = await reader.readHeader(path)
+  const read = await reader.readHeader(path)
   const size = await files.size(path)
-  // The header is written first and alone: what stands behind one that is not sound was once behind a sound one.
-  const isTorn = size <= segmentHeaderLength
-  if (header === undefined || header.lane !== lane || header.number !== number) return discard(path, isTorn, options)
+  // The header is written first and alone: its process did not come further.
+  if (size <= segmentHeaderLength) return remove(path, options)
+  const header = read?.lane === lane && read.number === number ? read : undefined
+  const sequence = header?.sequence ?? 0
   const sequenceEnd = next?.sequence ?? Number.POSITIVE_INFINITY
-  const range = { start: segmentHeaderLength, end: size, sequence: header.sequence, sequenceEnd }
+  const range = { start: segmentHeaderLength, end: size, sequence, sequenceEnd }
   const survey = await reader.survey(path, range, guarded)
-  if (survey.records === 0) return discard(path, size <= firstFrameLengthMax, options)
+  if (header === undefined) return keep(path, { lane, records: survey.records }, options)
   // Between segments whose numbers follow each other nothing was kept elsewhere or given up.
   const behind = next !== undefined && next.number === number + 1 ? Math.max(0, sequenceEnd - survey.next) : 0
   const { startedUnixMs } = header
+  if (survey.records === 0) {
+    if (await reader.isTorn(path, size)) return remove(path, options)
+    return keep(path, { lane, records: behind, from: startedUnixMs }, options)
+  }
   const endedUnixMs = await files.changed(path)
   counts.drop(lane, 'corrupt', survey.lost + behind, { from: startedUnixMs, to: endedUnixMs })
   return {
@@ -213,17 +219,13 @@ async function openSegment(
   }
 }
 
-/** A longer file holds more than the first batch, in whose writing its process can have died. */
-const firstFrameLengthMax = segmentHeaderLength + frameHeaderLength + frameRoom
+/** Its process died before a record was whole in it. */
+async function remove(path: string, { files }: AdoptOptions): Promise<undefined> {
+  await files.remove(path)
+}
 
-/** A file without a sound record: removed if its process can have died before the first one, else kept for people. */
-async function discard(path: string, isTorn: boolean, options: AdoptOptions): Promise<undefined> {
-  const { files, observer } = options
-  if (isTorn) {
-    await files.remove(path)
-    return undefined
-  }
-  await setAside(path, undefined, options)
-  observer.noticed('a spool segment cannot be read; it was set aside', { file: path + badSuffix })
-  return undefined
+/** Damaged, or of a format that another build reads: kept, whatever its length. */
+async function keep(path: string, told: Told, options: AdoptOptions): Promise<undefined> {
+  await setAside(path, told, options)
+  options.observer.noticed('a spool segment cannot be read; it was set aside', { file: path + badSuffix })
 }

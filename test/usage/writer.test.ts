@@ -162,6 +162,22 @@ describe('the folder of a process', () => {
     await late.end(1000)
   })
 
+  it('keeps what a newer build may have left in it', async () => {
+    const dead = start(folder.path, away())
+    dead.batch(1, 'a')
+    const files = ['a-00000002.seg2', 'index']
+    for (const name of files) writeFileSync(join(folder.path, dead.sidecar, name), 'x')
+    const store = new MemoryStore()
+    const next = start(folder.path, store)
+    const left = () =>
+      readdirSync(join(folder.path, `${dead.sidecar}~${next.sidecar}`))
+        .sort()
+        .join()
+    await until('its own record is stored and removed', () => store.rows.length === 1 && left() === files.join())
+    await next.end(1000)
+    expect(left()).toBe(files.join())
+  })
+
   it('is removed with its positions after an end in good order, and kept for the next start otherwise', async () => {
     const store = new MemoryStore()
     const good = start(folder.path, store)
