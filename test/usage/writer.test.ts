@@ -1,10 +1,10 @@
 // The way from spool to store: whatever the store answers, whenever processes die and whoever takes over, every record is stored
 // once.
-import { mkdirSync, readdirSync, rmSync, utimesSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, rmSync, utimesSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import type { Lane } from '../../src/usage/record-format.ts'
-import { untouchedMs } from '../../src/usage/run-owner.ts'
+import { touchEveryMs, untouchedMs } from '../../src/usage/run-owner.ts'
 import { diskRetryMs } from '../../src/usage/spool.ts'
 import { realFiles, type SpoolFiles } from '../../src/usage/spool-files.ts'
 import { seededRandom } from '../oracle/random-worlds.ts'
@@ -197,17 +197,22 @@ describe('the folder of a process', () => {
 })
 
 describe('the mark of a folder', () => {
-  it('is there before its first segment, also where the disk was full at the start', async () => {
+  it.each([
+    ['the disk was full', 'write', 'ENOSPC'],
+    ['the directory could not be used', 'makeFolder', 'EACCES'],
+    ['the folder could not get its name', 'renameNow', 'EROFS'],
+  ] as const)('is there before its first segment, also where %s at the start', async (_, call, code) => {
     let now = 0
     const faulty = faultyFiles()
-    faulty.fail('write', 'ENOSPC')
+    faulty.fail(call, code)
+    if (call !== 'write') faulty.fail('create', code)
     const living = new Set<string>()
     const sidecar = nextSidecar()
     living.add(sidecar)
     const options = { sidecar, files: faulty.files, probe: probeOf(living, sidecar), mono: () => now }
     const first = start(folder.path, away(), options)
     first.batch(1, 'a')
-    faulty.fail('write', null)
+    for (const each of [call, 'create'] as const) faulty.fail(each, null)
     now += diskRetryMs
     first.batch(1, 'b')
     expect(readdirSync(join(folder.path, sidecar)).sort()).toEqual(['a-00000003.seg', 'owner'])
@@ -221,6 +226,42 @@ describe('the mark of a folder', () => {
     await second.end(1000)
     expect(store.ids()).toEqual(['c'])
     expect(readdirSync(folder.path)).toEqual([sidecar])
+  })
+
+  it.each(['mark', 'folder'])(
+    'is there again when somebody removed the %s, and no record is taken over',
+    async what => {
+      let now = 0
+      const living = new Set<string>()
+      const at = (...parts: readonly string[]) => join(folder.path, ...parts)
+      const sidecar = nextSidecar()
+      living.add(sidecar)
+      const first = start(folder.path, away(), { sidecar, probe: probeOf(living, sidecar), mono: () => now })
+      first.batch(1, 'a')
+      rmSync(at(sidecar, what === 'mark' ? 'owner' : ''), { recursive: true })
+      now += touchEveryMs
+      await until('it was noticed', () => (what === 'mark' ? existsSync(at(sidecar, 'owner')) : first.told.length > 0))
+      first.batch(1, 'b')
+      const files = readdirSync(at(sidecar)).sort()
+      expect(files).toEqual(what === 'mark' ? ['a-00000001.seg', 'owner'] : ['a-00000002.seg', 'owner'])
+      const store = new MemoryStore()
+      const other = nextSidecar()
+      living.add(other)
+      const second = start(folder.path, store, { sidecar: other, probe: probeOf(living, other) })
+      second.batch(1, 'c')
+      await until('its own record is stored', () => store.rows.length === 1)
+      await second.end(1000)
+      expect(store.ids()).toEqual(['c'])
+      expect(readdirSync(at(sidecar)).sort()).toEqual(files)
+    },
+  )
+
+  it('is there with the first segment of a folder that somebody removed', () => {
+    const first = start(folder.path, away())
+    rmSync(join(folder.path, first.sidecar), { recursive: true })
+    first.batch(1, 'a')
+    expect(readdirSync(join(folder.path, first.sidecar)).sort()).toEqual(['a-00000001.seg', 'owner'])
+    expect(first.told).toEqual([])
   })
 
   it('of a process that died while it made its folder goes with it, once it is old', async () => {
