@@ -6,7 +6,7 @@ import { ReplayGuard } from './replay-guard.ts'
 import { hasLivingOwner, type ProcessProbe, unmarkOwner, untouchedMs } from './run-owner.ts'
 import type { SegmentReader } from './segment-reader.ts'
 import type { SpoolCounts, SpoolObserver } from './spool-counts.ts'
-import { isAbsent, type SpoolFiles } from './spool-files.ts'
+import { isAbsent, isPassing, type SpoolFiles } from './spool-files.ts'
 import { createLane, type LaneState, parseSegmentName, type Segment } from './spool-segment.ts'
 
 export interface AdoptOptions {
@@ -96,9 +96,11 @@ async function open({ sidecar, folder }: Claimed, options: AdoptOptions): Promis
   const guard = new ReplayGuard(files, folder, error => observer.noticed('a replay cannot be marked', { error }))
   const bad = await guard.open()
   if (bad !== undefined) {
-    await setAside(join(folder, bad), await recordsOfFile(folder, bad, options), options)
+    const path = join(folder, bad)
+    await recordsOfFile(folder, bad, options)
+      .then(told => setAside({ path, why: 'two starts died over a spool segment', told }, options))
+      .catch((error: unknown) => unreadable(path, error, options))
     await guard.clear()
-    observer.noticed('two starts died over a spool segment; it was set aside', { file: join(folder, bad + badSuffix) })
   }
   const names = await files.list(folder)
   const opened: LaneState[] = []
@@ -139,13 +141,22 @@ async function recordsOfFile(folder: string, name: string, { files, reader }: Ad
 /** A file whose header cannot be read was begun this long before its last change at most: it is closed after a minute. */
 const unreadableSpanMs = 3_600_000
 
+interface SetAside {
+  readonly path: string
+  readonly why: string
+  readonly told?: Told
+  readonly error?: unknown
+}
+
 /** Keeps a file for people to look at. Some of what is in it may be stored; that it may not be is what is told. */
-async function setAside(path: string, told: Told, { files, counts }: AdoptOptions): Promise<void> {
+async function setAside({ path, why, told = {}, error }: SetAside, options: AdoptOptions): Promise<undefined> {
+  const { files, counts, observer } = options
   const changed = await files.changed(path)
   await files.rename(path, path + badSuffix)
   counts.setAside += 1
   const { lane = allowedLane, records = 0, from = changed - unreadableSpanMs } = told
   counts.lose(lane, 'set_aside', records, { from, to: changed })
+  observer.noticed(`${why}; it was set aside`, { file: path + badSuffix, error })
 }
 
 /** Segments of a lane, oldest first. Read from the newest on, since each bounds the one before it. */
@@ -165,11 +176,15 @@ async function openLane(
   for (const { name, number } of numbered) {
     const [next] = segments
     const guarded = <T>(at: number, look: () => T) => guard.during(name, at, look)
-    const segment = await openSegment({ path: join(folder, name), lane, number, next, guarded }, options)
+    const path = join(folder, name)
+    const file = { path, lane, number, next, guarded }
+    const segment = await openSegment(file, options).catch((error: unknown) => unreadable(path, error, options))
     if (segment !== undefined) segments.unshift(segment)
   }
   return segments
 }
+
+const cannotBeRead = 'a spool segment cannot be read'
 
 interface SegmentFile {
   readonly path: string
@@ -194,13 +209,16 @@ async function openSegment(
   const sequenceEnd = next?.sequence ?? Number.POSITIVE_INFINITY
   const range = { start: segmentHeaderLength, end: size, sequence, sequenceEnd }
   const survey = await reader.survey(path, range, guarded)
-  if (header === undefined) return keep(path, { lane, records: survey.records }, options)
+  if (header === undefined) {
+    // Damaged, or of a format that another build reads: kept, whatever its length.
+    return setAside({ path, why: cannotBeRead, told: { lane, records: survey.records } }, options)
+  }
   // Between segments whose numbers follow each other nothing was kept elsewhere or given up.
   const behind = next !== undefined && next.number === number + 1 ? Math.max(0, sequenceEnd - survey.next) : 0
   const { startedUnixMs } = header
   if (survey.records === 0) {
     if (await reader.isTorn(path, size)) return remove(path, options)
-    return keep(path, { lane, records: behind, from: startedUnixMs }, options)
+    return setAside({ path, why: cannotBeRead, told: { lane, records: behind, from: startedUnixMs } }, options)
   }
   const endedUnixMs = await files.changed(path)
   counts.drop(lane, 'corrupt', survey.lost + behind, { from: startedUnixMs, to: endedUnixMs })
@@ -224,8 +242,8 @@ async function remove(path: string, { files }: AdoptOptions): Promise<undefined>
   await files.remove(path)
 }
 
-/** Damaged, or of a format that another build reads: kept, whatever its length. */
-async function keep(path: string, told: Told, options: AdoptOptions): Promise<undefined> {
-  await setAside(path, told, options)
-  options.observer.noticed('a spool segment cannot be read; it was set aside', { file: path + badSuffix })
+/** A file that cannot be read holds up no other. */
+async function unreadable(path: string, error: unknown, options: AdoptOptions): Promise<undefined> {
+  if (isPassing(error)) throw error
+  if (!isAbsent(error)) await setAside({ path, why: cannotBeRead, error }, options)
 }

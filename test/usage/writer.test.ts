@@ -3,7 +3,7 @@
 import { existsSync, mkdirSync, readdirSync, rmSync, utimesSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import type { Lane } from '../../src/usage/record-format.ts'
+import { type Lane, segmentHeaderLength } from '../../src/usage/record-format.ts'
 import { touchEveryMs, untouchedMs } from '../../src/usage/run-owner.ts'
 import { diskRetryMs } from '../../src/usage/spool.ts'
 import { realFiles, type SpoolFiles } from '../../src/usage/spool-files.ts'
@@ -343,6 +343,89 @@ describe('what cannot be read', () => {
     expect(recording.counts.drops()).toEqual([{ decision: 'allow', cause: 'corrupt', records: 3 }])
     expect(recording.counts.setAside).toBe(1)
     await recording.end(1000)
+  })
+
+  /** What an ended process left: two segments of allowed requests, one of denied ones. Who comes next lives. */
+  function remains() {
+    const dead = start(folder.path, away(), { probe: { ...probeOf(new Set(), 'dead'), isRunning: () => true } })
+    dead.batch(1, 'a', 'b')
+    dead.spool.closeAll()
+    dead.batch(1, 'c')
+    dead.batch(2, 'd')
+    return { sidecar: dead.sidecar, run: join(folder.path, dead.sidecar) }
+  }
+  /** Files of which one cannot be read. */
+  const failingAt = (name: string, code: () => string | null): SpoolFiles => ({
+    ...realFiles,
+    async read(path, position, target) {
+      const now = code()
+      if (now !== null && path.endsWith(name)) throw Object.assign(new Error(now), { code: now })
+      return realFiles.read(path, position, target)
+    },
+  })
+
+  it.each(['EIO', 'EACCES', 'EISDIR'])(
+    'of what another process left for %s is set aside, told, and holds up nothing',
+    async code => {
+      const { run } = remains()
+      if (code === 'EISDIR') {
+        rmSync(join(run, 'a-00000001.seg'))
+        mkdirSync(join(run, 'a-00000001.seg'))
+      }
+      const files = failingAt('a-00000001.seg', () => (code === 'EISDIR' ? null : code))
+      const store = new MemoryStore()
+      const next = start(folder.path, store, { files })
+      await until('the others are stored, and it is told', () => store.rows.length === 2 && store.losses.size === 1)
+      const left = () => readdirSync(`${run}~${next.sidecar}`).join()
+      await until('it alone stays', () => left() === 'a-00000001.seg.bad')
+      await next.end(1000)
+      expect(store.ids().sort()).toEqual(['c', 'd'])
+      expect(next.counts.setAside).toBe(1)
+      expect(next.told).toEqual(['a spool segment cannot be read; it was set aside'])
+    },
+  )
+
+  it('for want of descriptors or memory is read later', async () => {
+    remains()
+    let code: string | null = 'EMFILE'
+    let now = 0
+    const store = new MemoryStore()
+    const files = failingAt('a-00000001.seg', () => code)
+    const next = start(folder.path, store, { files, mono: () => now })
+    await until('it was noticed', () => next.told.length > 0)
+    code = null
+    now += 1000
+    await until('all are stored', () => store.rows.length === 4)
+    expect(next.counts.setAside).toBe(0)
+    await next.end(1000)
+  })
+
+  it('where the database asks how much of it is stored is set aside as well', async () => {
+    const { sidecar } = remains()
+    const store = new MemoryStore()
+    store.positions.set(`${sidecar} 1`, { segment: 1, at: segmentHeaderLength + 1 })
+    let asked = false
+    const position = store.position.bind(store)
+    store.position = (...of) => {
+      asked = true
+      return position(...of)
+    }
+    const next = start(folder.path, store, { files: failingAt('a-00000001.seg', () => (asked ? 'EIO' : null)) })
+    await until('the others are stored', () => store.rows.length === 2)
+    await next.end(1000)
+    expect(store.ids().sort()).toEqual(['c', 'd'])
+    expect(next.counts.drops()).toEqual([{ decision: 'allow', cause: 'corrupt', records: 2 }])
+  })
+
+  it('since it is gone, though starts died over it, holds up nothing', async () => {
+    const { run } = remains()
+    rmSync(join(run, 'a-00000001.seg'))
+    writeFileSync(join(run, 'replaying'), 'a-00000001.seg 32 1')
+    const store = new MemoryStore()
+    const next = start(folder.path, store)
+    await until('the others are stored', () => store.rows.length === 2)
+    await until('nothing is left of it', () => readdirSync(folder.path).join() === next.sidecar)
+    await next.end(1000)
   })
 
   it('because somebody removed the files is counted', async () => {
