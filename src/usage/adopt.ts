@@ -1,13 +1,12 @@
 // What ended processes left in the spool directory: finds it, takes it over by renaming (so that one process does), and
 // learns what is in it. Every folder is the run of one process; its name is the process's id, with the adopter's behind.
 import { join } from 'node:path'
-import { frameRoom } from './frame.ts'
-import { allowedLane, frameHeaderLength, type Lane, lanes, segmentHeaderLength } from './record-format.ts'
+import { allowedLane, type Lane, lanes, segmentHeaderLength } from './record-format.ts'
 import { ReplayGuard } from './replay-guard.ts'
 import { hasLivingOwner, type ProcessProbe, unmarkOwner, untouchedMs } from './run-owner.ts'
 import type { SegmentReader } from './segment-reader.ts'
 import type { SpoolCounts, SpoolObserver } from './spool-counts.ts'
-import { isAbsent, type SpoolFiles } from './spool-files.ts'
+import { isAbsent, isPassing, type SpoolFiles } from './spool-files.ts'
 import { createLane, type LaneState, parseSegmentName, type Segment } from './spool-segment.ts'
 
 export interface AdoptOptions {
@@ -97,9 +96,11 @@ async function open({ sidecar, folder }: Claimed, options: AdoptOptions): Promis
   const guard = new ReplayGuard(files, folder, error => observer.noticed('a replay cannot be marked', { error }))
   const bad = await guard.open()
   if (bad !== undefined) {
-    await setAside(join(folder, bad), await recordsOfFile(folder, bad, options), options)
+    const path = join(folder, bad)
+    await recordsOfFile(folder, bad, options)
+      .then(told => setAside({ path, why: 'two starts died over a spool segment', told }, options))
+      .catch((error: unknown) => unreadable(path, error, options))
     await guard.clear()
-    observer.noticed('two starts died over a spool segment; it was set aside', { file: join(folder, bad + badSuffix) })
   }
   const names = await files.list(folder)
   const opened: LaneState[] = []
@@ -114,18 +115,20 @@ async function open({ sidecar, folder }: Claimed, options: AdoptOptions): Promis
   return { sidecar, folder, guard, lanes: opened }
 }
 
+/** What is known of the records of a file. */
 interface Told {
-  readonly lane: Lane
-  /** 0: nobody can tell how many. */
-  readonly records: number
-  readonly from: number
+  readonly lane?: Lane
+  /** Absent: nobody can tell how many. */
+  readonly records?: number
+  /** Unix milliseconds. */
+  readonly from?: number
 }
 
 /** Records of a segment into which nobody looks: by its header and the one behind it. */
-async function recordsOfFile(folder: string, name: string, { files, reader }: AdoptOptions): Promise<Told | undefined> {
+async function recordsOfFile(folder: string, name: string, { files, reader }: AdoptOptions): Promise<Told> {
   const parsed = parseSegmentName(name)
   const header = await reader.readHeader(join(folder, name))
-  if (parsed === undefined || header === undefined) return undefined
+  if (parsed === undefined || header === undefined) return {}
   const behind = (await files.list(folder)).find(each => {
     const other = parseSegmentName(each)
     return other?.lane === parsed.lane && other.number === parsed.number + 1
@@ -138,13 +141,22 @@ async function recordsOfFile(folder: string, name: string, { files, reader }: Ad
 /** A file whose header cannot be read was begun this long before its last change at most: it is closed after a minute. */
 const unreadableSpanMs = 3_600_000
 
+interface SetAside {
+  readonly path: string
+  readonly why: string
+  readonly told?: Told
+  readonly error?: unknown
+}
+
 /** Keeps a file for people to look at. Some of what is in it may be stored; that it may not be is what is told. */
-async function setAside(path: string, told: Told | undefined, { files, counts }: AdoptOptions): Promise<void> {
+async function setAside({ path, why, told = {}, error }: SetAside, options: AdoptOptions): Promise<undefined> {
+  const { files, counts, observer } = options
   const changed = await files.changed(path)
   await files.rename(path, path + badSuffix)
   counts.setAside += 1
-  const { lane, records, from } = told ?? { lane: allowedLane, records: 0, from: changed - unreadableSpanMs }
+  const { lane = allowedLane, records = 0, from = changed - unreadableSpanMs } = told
   counts.lose(lane, 'set_aside', records, { from, to: changed })
+  observer.noticed(`${why}; it was set aside`, { file: path + badSuffix, error })
 }
 
 /** Segments of a lane, oldest first. Read from the newest on, since each bounds the one before it. */
@@ -164,11 +176,15 @@ async function openLane(
   for (const { name, number } of numbered) {
     const [next] = segments
     const guarded = <T>(at: number, look: () => T) => guard.during(name, at, look)
-    const segment = await openSegment({ path: join(folder, name), lane, number, next, guarded }, options)
+    const path = join(folder, name)
+    const file = { path, lane, number, next, guarded }
+    const segment = await openSegment(file, options).catch((error: unknown) => unreadable(path, error, options))
     if (segment !== undefined) segments.unshift(segment)
   }
   return segments
 }
+
+const cannotBeRead = 'a spool segment cannot be read'
 
 interface SegmentFile {
   readonly path: string
@@ -184,18 +200,26 @@ async function openSegment(
   options: AdoptOptions,
 ): Promise<Segment | undefined> {
   const { files, reader, counts } = options
-  const header = await reader.readHeader(path)
+  const read = await reader.readHeader(path)
   const size = await files.size(path)
-  // The header is written first and alone: what stands behind one that is not sound was once behind a sound one.
-  const isTorn = size <= segmentHeaderLength
-  if (header === undefined || header.lane !== lane || header.number !== number) return discard(path, isTorn, options)
+  // The header is written first and alone: its process did not come further.
+  if (size <= segmentHeaderLength) return remove(path, options)
+  const header = read?.lane === lane && read.number === number ? read : undefined
+  const sequence = header?.sequence ?? 0
   const sequenceEnd = next?.sequence ?? Number.POSITIVE_INFINITY
-  const range = { start: segmentHeaderLength, end: size, sequence: header.sequence, sequenceEnd }
+  const range = { start: segmentHeaderLength, end: size, sequence, sequenceEnd }
   const survey = await reader.survey(path, range, guarded)
-  if (survey.records === 0) return discard(path, size <= firstFrameLengthMax, options)
+  if (header === undefined) {
+    // Damaged, or of a format that another build reads: kept, whatever its length.
+    return setAside({ path, why: cannotBeRead, told: { lane, records: survey.records } }, options)
+  }
   // Between segments whose numbers follow each other nothing was kept elsewhere or given up.
   const behind = next !== undefined && next.number === number + 1 ? Math.max(0, sequenceEnd - survey.next) : 0
   const { startedUnixMs } = header
+  if (survey.records === 0) {
+    if (await reader.isTorn(path, size)) return remove(path, options)
+    return setAside({ path, why: cannotBeRead, told: { lane, records: behind, from: startedUnixMs } }, options)
+  }
   const endedUnixMs = await files.changed(path)
   counts.drop(lane, 'corrupt', survey.lost + behind, { from: startedUnixMs, to: endedUnixMs })
   return {
@@ -213,17 +237,13 @@ async function openSegment(
   }
 }
 
-/** A longer file holds more than the first batch, in whose writing its process can have died. */
-const firstFrameLengthMax = segmentHeaderLength + frameHeaderLength + frameRoom
+/** Its process died before a record was whole in it. */
+async function remove(path: string, { files }: AdoptOptions): Promise<undefined> {
+  await files.remove(path)
+}
 
-/** A file without a sound record: removed if its process can have died before the first one, else kept for people. */
-async function discard(path: string, isTorn: boolean, options: AdoptOptions): Promise<undefined> {
-  const { files, observer } = options
-  if (isTorn) {
-    await files.remove(path)
-    return undefined
-  }
-  await setAside(path, undefined, options)
-  observer.noticed('a spool segment cannot be read; it was set aside', { file: path + badSuffix })
-  return undefined
+/** A file that cannot be read holds up no other. */
+async function unreadable(path: string, error: unknown, options: AdoptOptions): Promise<undefined> {
+  if (isPassing(error)) throw error
+  if (!isAbsent(error)) await setAside({ path, why: cannotBeRead, error }, options)
 }

@@ -58,6 +58,12 @@ export function readFrame(bytes: Buffer, start: number, end: number): Frame | un
   return { start, end: frameEnd, count, sequence }
 }
 
+/** Octets of a frame by its header; 0: that is none of ours. */
+export function frameLengthOf(header: Buffer): number {
+  const length = frameHeaderLength + header.readUInt32BE(frameLengthAt)
+  return header.readUInt32BE(0) === frameMagic && length <= frameHeaderLength + frameRoom ? length : 0
+}
+
 /** Where the next frame might begin at or after `start`; -1: nowhere before `end`. */
 export function findFrame(bytes: Buffer, start: number, end: number): number {
   const found = bytes.subarray(0, end).indexOf(magicOctets, start)

@@ -7,7 +7,7 @@ import { markOwner, touchEveryMs, touchOwner, unmarkOwner } from './run-owner.ts
 import { SegmentReader } from './segment-reader.ts'
 import { Spool } from './spool.ts'
 import { SpoolCounts, type SpoolObserver } from './spool-counts.ts'
-import type { SpoolFiles } from './spool-files.ts'
+import { isAbsent, type SpoolFiles } from './spool-files.ts'
 import type { TakeAccessHalf } from './usage-row.ts'
 import type { UsageStore } from './usage-store.ts'
 import { UsageWriter, type WriterTimers } from './writer.ts'
@@ -47,8 +47,8 @@ export function startRecording(options: RecordingOptions): Recording {
   const { directory, sidecar, files, probe, observer, mono, wall, store } = options
   const folder = join(directory, sidecar)
   const counts = new SpoolCounts()
-  const ownFolder = new OwnFolder(options, folder)
-  const spool = new Spool({ ...options, folder, openFolder: () => ownFolder.open(), counts })
+  const ownFolder = new OwnFolder(options, folder, () => spool.closeAll())
+  const spool = new Spool({ ...options, folder, create: path => ownFolder.create(path), counts })
   const encoder = new RecordEncoder({ sink: spool, clientIpMode: options.clientIpMode })
   ownFolder.make()
   const onTurn = () => {
@@ -96,12 +96,15 @@ async function forget({ store, sidecar, observer }: RecordingOptions): Promise<v
 class OwnFolder {
   private readonly options: RecordingOptions
   private readonly folder: string
+  private readonly onGone: () => void
   private touchAt: number
   private isMarked = false
 
-  constructor(options: RecordingOptions, folder: string) {
+  /** @param onGone somebody removed the folder: what is open is in no folder any more */
+  constructor(options: RecordingOptions, folder: string, onGone: () => void) {
     this.options = options
     this.folder = folder
+    this.onGone = onGone
     this.touchAt = options.mono() + touchEveryMs
   }
 
@@ -114,13 +117,23 @@ class OwnFolder {
     }
   }
 
-  /** Makes it under another name, so that nobody sees it without its mark and takes it for one that is given up. */
-  open(): void {
-    const { directory, sidecar, files, probe } = this.options
-    if (this.isMarked) {
-      files.makeFolder(this.folder)
-      return
+  /** Opens a new file in it. */
+  create(path: string): number {
+    const { files } = this.options
+    if (!this.isMarked) this.open()
+    try {
+      return files.create(path)
+    } catch (error) {
+      if (!isAbsent(error)) throw error
     }
+    // Somebody removed the folder.
+    this.open()
+    return files.create(path)
+  }
+
+  /** Makes it under another name, so that nobody sees it without its mark and takes it for one that is given up. */
+  private open(): void {
+    const { directory, sidecar, files, probe } = this.options
     const unfinished = join(directory, `.${sidecar}`)
     files.makeFolder(unfinished)
     markOwner(files, unfinished, probe)
@@ -129,18 +142,32 @@ class OwnFolder {
   }
 
   touch(): void {
-    const { files, mono, wall, observer } = this.options
+    const { files, mono, wall } = this.options
     if (mono() < this.touchAt || !this.isMarked) return
     this.touchAt = mono() + touchEveryMs
-    touchOwner(files, this.folder, wall()).catch((error: unknown) => {
-      observer.noticed('the spool folder of this process cannot be marked', { error })
-    })
+    touchOwner(files, this.folder, wall()).catch((error: unknown) => this.markAgain(error))
+  }
+
+  /** Whoever finds the folder without its mark takes it. */
+  private markAgain(error: unknown): void {
+    if (!this.isMarked) return // left meanwhile
+    const { files, probe, observer } = this.options
+    observer.noticed('the spool folder of this process cannot be marked', { error })
+    if (!isAbsent(error)) return
+    try {
+      markOwner(files, this.folder, probe)
+    } catch (failure) {
+      if (!isAbsent(failure)) return // tried again with the next touch
+      this.isMarked = false
+      this.onGone()
+    }
   }
 
   /** @param isEmpty nothing in it is needed any more */
   async leave(isEmpty: boolean): Promise<void> {
     const { files, observer } = this.options
     if (!this.isMarked) return
+    this.isMarked = false
     try {
       await unmarkOwner(files, this.folder)
       if (isEmpty) await files.removeFolder(this.folder)

@@ -3,7 +3,8 @@
 import { join } from 'node:path'
 import { isAbsent, type SpoolFiles } from './spool-files.ts'
 
-const markFile = 'replaying'
+/** The mark of what is being looked at. */
+export const replayFile = 'replaying'
 /** Starts that died over the same place before the segment is set aside. */
 const deathsMax = 2
 
@@ -24,7 +25,7 @@ export class ReplayGuard {
   constructor(files: SpoolFiles, folder: string, onFault: (error: unknown) => void) {
     this.files = files
     this.onFault = onFault
-    this.path = join(folder, markFile)
+    this.path = join(folder, replayFile)
   }
 
   /** Reads what earlier starts left. @returns name of a segment that must be set aside, if there is one. */

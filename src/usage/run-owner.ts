@@ -12,7 +12,8 @@ export interface ProcessProbe {
   isRunning(process: string): boolean
 }
 
-const ownerFile = 'owner'
+/** The mark of a folder's owner. */
+export const ownerFile = 'owner'
 /** An owner touches its mark this often. */
 export const touchEveryMs = 5000
 /** A mark untouched for this long is that of a process that has ended, where nothing better is known. */

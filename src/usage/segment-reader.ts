@@ -1,8 +1,8 @@
 // Reads segments: pieces for the writer, and whole ones to learn what an ended process left. Reads no octet that was not
 // written whole.
 import type { Frame } from './frame.ts'
-import { frameRoom, readSegmentHeader, type SegmentHeader } from './frame.ts'
-import { segmentHeaderLength } from './record-format.ts'
+import { frameLengthOf, frameRoom, readSegmentHeader, type SegmentHeader } from './frame.ts'
+import { frameHeaderLength, segmentHeaderLength } from './record-format.ts'
 import type { SpoolFiles } from './spool-files.ts'
 import type { Segment } from './spool-segment.ts'
 import { walkFrames } from './walk-frames.ts'
@@ -73,6 +73,15 @@ export class SegmentReader {
     const target = Buffer.alloc(segmentHeaderLength)
     const filled = await this.files.read(path, 0, target)
     return filled < segmentHeaderLength ? undefined : readSegmentHeader(target)
+  }
+
+  /** Whether a file of `size` octets ends within the first frame: its process died before that was whole. */
+  async isTorn(path: string, size: number): Promise<boolean> {
+    const length = size - segmentHeaderLength
+    if (length < frameHeaderLength) return true
+    const target = Buffer.alloc(frameHeaderLength)
+    await this.files.read(path, segmentHeaderLength, target)
+    return frameLengthOf(target) > length
   }
 
   /**

@@ -13,8 +13,8 @@ import { createLane, type LaneState, type Segment, segmentName, spanOf, unstored
 export interface SpoolOptions {
   /** Folder of this process's segments. */
   readonly folder: string
-  /** Sees to it that the folder is there, and is known to be this process's. @throws when the disk does not let it */
-  readonly openFolder: () => void
+  /** Opens a new file in the folder, which is there then and known to be this process's. @throws when the disk does not let it */
+  readonly create: (path: string) => number
   /** UUID of this process. */
   readonly sidecar: string
   readonly files: SpoolFiles
@@ -235,7 +235,7 @@ export class Spool implements FrameSink {
   }
 
   private beginFile(own: OwnLane, length: number): Segment | null {
-    const { files, folder, openFolder, wall } = this.options
+    const { folder, wall } = this.options
     if (!this.makeRoom('file', length + segmentHeaderLength, own)) return null
     const number = own.number + 1
     const { lane } = own.state
@@ -243,8 +243,7 @@ export class Spool implements FrameSink {
     const header = { lane, number, sequence: own.sequence, startedUnixMs: wall() }
     let file = -1
     try {
-      openFolder()
-      file = files.create(path)
+      file = this.options.create(path)
       this.writeWhole(file, writeSegmentHeader(header), segmentHeaderLength)
     } catch (error) {
       this.failed(error)

@@ -4,11 +4,13 @@
 import { type AdoptedRun, type AdoptOptions, adoptRuns, badSuffix } from './adopt.ts'
 import { storedColumns, toTuples } from './batch.ts'
 import { segmentHeaderLength } from './record-format.ts'
+import { replayFile } from './replay-guard.ts'
+import { ownerFile } from './run-owner.ts'
 import { type Piece, recordsOf, type SegmentReader, toPiece } from './segment-reader.ts'
 import { Settled } from './settled.ts'
 import type { Spool } from './spool.ts'
-import { isAbsent, type SpoolFiles } from './spool-files.ts'
-import { type LaneState, type Position, type Segment, spanOf, unstored } from './spool-segment.ts'
+import { isAbsent, isPassing, type SpoolFiles } from './spool-files.ts'
+import { type LaneState, type Position, parseSegmentName, type Segment, spanOf, unstored } from './spool-segment.ts'
 import type { TakeAccessHalf } from './usage-row.ts'
 import type { UsageStore } from './usage-store.ts'
 
@@ -261,7 +263,8 @@ export class UsageWriter {
     } catch (error) {
       const failures = (this.readFailures.get(segment) ?? 0) + 1
       this.readFailures.set(segment, failures)
-      if (isAbsent(error) || failures >= readFailuresMax) await this.setAside(lane, segment, error)
+      if (isAbsent(error) || (failures >= readFailuresMax && !isPassing(error)))
+        await this.setAside(lane, segment, error)
       else await this.options.timers.pause(pauseMinMs)
       return undefined
     }
@@ -313,14 +316,13 @@ export class UsageWriter {
     const [oldest] = lane.segments
     const isInside = oldest !== undefined && position !== null && oldest.number === position.segment
     const at = isInside ? position.at : segmentHeaderLength
-    if (isInside && at !== lane.at) await this.recount(oldest, at)
+    if (isInside && at !== lane.at) {
+      const stored = await this.readOrSetAside(lane, oldest, () => this.reader.countTo(oldest, at))
+      if (stored === undefined) return // asked again
+      oldest.stored = Math.min(stored, oldest.records)
+    }
     lane.at = at
     lane.stored = position
-  }
-
-  /** How many records of a segment are stored, from where it is stored to. */
-  private async recount(segment: Segment, at: number): Promise<void> {
-    segment.stored = Math.min(await this.reader.countTo(segment, at), segment.records)
   }
 
   /** The last lane of an adopted run is empty: its folder goes, then its positions. */
@@ -341,10 +343,12 @@ export class UsageWriter {
   private async removeRun({ folder }: AdoptedRun): Promise<boolean> {
     try {
       const names = await this.files.list(folder)
-      const kept = names.filter(name => name.endsWith(badSuffix))
-      for (const name of names) if (!kept.includes(name)) await this.files.remove(`${folder}/${name}`)
-      if (kept.length === 0) await this.files.removeFolder(folder)
-      return kept.length === 0
+      const needless = names.filter(name => name === ownerFile || name === replayFile || parseSegmentName(name))
+      for (const name of needless) await this.files.remove(`${folder}/${name}`)
+      // What was set aside stays for people, and what another build has left for that.
+      const isEmpty = needless.length === names.length
+      if (isEmpty) await this.files.removeFolder(folder)
+      return isEmpty
     } catch (error) {
       this.options.observer.noticed('an empty spool folder cannot be removed', { file: folder, error })
       return false

@@ -1,7 +1,7 @@
 // The spool under faults: whatever a disk does, no check notices, no torn record is ever read, nothing is there twice, and what is
 // lost is counted to the record.
 import { mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
-import { dirname, join } from 'node:path'
+import { basename, dirname, join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { type AdoptedRun, adoptRuns } from '../../src/usage/adopt.ts'
 import { decodeRecord } from '../../src/usage/record-decoder.ts'
@@ -27,18 +27,20 @@ afterEach(() => folder.remove())
 const away = () => Object.assign(new MemoryStore(), { isAway: true })
 const segmentsOf = (sidecar: string) => readdirSync(join(folder.path, sidecar)).filter(name => name.endsWith('.seg'))
 
+const reader = 'ffffffff-0000-4000-8000-000000000000'
+
 /** Everything that a start would find in the spool directory, by the ids of the records. */
 async function found(directory = folder.path): Promise<{ ids: string[]; counts: SpoolCounts }> {
   const counts = new SpoolCounts()
-  const reader = new SegmentReader(realFiles)
+  const segments = new SegmentReader(realFiles)
   const observer = { noticed: () => undefined, dropped: () => undefined } as never
   const runs: AdoptedRun[] = []
   const options = {
     directory,
-    sidecar: 'ffffffff-0000-4000-8000-000000000000',
+    sidecar: reader,
     files: realFiles,
     probe: probeOf(new Set(), 'reader'),
-    reader,
+    reader: segments,
     counts,
     observer,
     wall: () => Date.now(),
@@ -46,10 +48,10 @@ async function found(directory = folder.path): Promise<{ ids: string[]; counts: 
   await adoptRuns(options, new Set(), run => runs.push(run))
   const ids: string[] = []
   for (const { lanes } of runs) {
-    for (const { segments } of lanes) {
-      for (const segment of segments) {
+    for (const lane of lanes) {
+      for (const segment of lane.segments) {
         for (let at = segmentHeaderLength; at < segment.bytes; ) {
-          const { bytes, frames, end } = toPiece(await reader.read(segment, at, segment.bytes))
+          const { bytes, frames, end } = toPiece(await segments.read(segment, at, segment.bytes))
           for (const frame of frames) {
             for (let record = frame.start + frameHeaderLength; record < frame.end; ) {
               const next = record + bytes.readInt32BE(record)
@@ -116,7 +118,7 @@ describe('a torn or damaged segment', () => {
       const copy = copied(name, octets.subarray(0, cut))
       const { ids: left, counts } = await found(copy.path)
       expect(left, `cut at ${cut}`).toEqual(ids.slice(0, ends.filter(end => end <= cut).length * 2))
-      expect(counts.droppedTotal).toBe(0)
+      expect(counts.losses.isUntold).toBe(false)
       copy.remove()
     }
   })
@@ -132,7 +134,37 @@ describe('a torn or damaged segment', () => {
       const expected = damaged < 0 ? [] : ids.filter((_, index) => Math.floor(index / 2) !== damaged)
       expect(left, `octet ${at}`).toEqual(expected)
       // Of the last batch nobody can tell whether it was written whole.
-      expect(counts.droppedTotal, `octet ${at}`).toBe(damaged === 0 || damaged === 1 ? 2 : 0)
+      expect(counts.droppedTotal, `octet ${at}`).toBe(damaged < 0 ? 6 : damaged === 2 ? 0 : 2)
+      copy.remove()
+    }
+  })
+
+  it('that a newer build may have written stays for it, is counted where that can be, and told', async () => {
+    const { name, octets, ends } = written()
+    const [first = 0] = ends
+    const changed = (magic: string, ...at: readonly number[]) => {
+      const copy = Buffer.from(octets)
+      for (const each of at) copy.write(magic, each, 'latin1')
+      return copy
+    }
+    const newHeader = changed('GWS2', 0)
+    const newFrames = changed('GWU2', segmentHeaderLength, ...ends.slice(0, -1))
+    for (const [what, content, records] of [
+      ['its header', newHeader, 6],
+      ['its header and one batch', newHeader.subarray(0, first), 2],
+      ['its batches', newFrames, 0],
+      ['its only batch', newFrames.subarray(0, first), 0],
+      ['its header and batches', changed('GWS2', 0).fill(0x41, 4), 0],
+      ['an octet of its only batch', changed('!', first - 1).subarray(0, first), 0],
+    ] as const) {
+      const copy = copied(name, content)
+      const { ids: left, counts } = await found(copy.path)
+      expect(left, what).toEqual([])
+      expect(counts.setAside, what).toBe(1)
+      expect(counts.losses.next(), what).toMatchObject({ allowed: records })
+      expect(counts.droppedTotal, what).toBe(records)
+      const kept = join(copy.path, `${dirname(name)}~${reader}`, `${basename(name)}.bad`)
+      expect(readFileSync(kept), what).toEqual(content)
       copy.remove()
     }
   })

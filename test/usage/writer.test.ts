@@ -1,10 +1,10 @@
 // The way from spool to store: whatever the store answers, whenever processes die and whoever takes over, every record is stored
 // once.
-import { mkdirSync, readdirSync, rmSync, utimesSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, rmSync, utimesSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import type { Lane } from '../../src/usage/record-format.ts'
-import { untouchedMs } from '../../src/usage/run-owner.ts'
+import { type Lane, segmentHeaderLength } from '../../src/usage/record-format.ts'
+import { touchEveryMs, untouchedMs } from '../../src/usage/run-owner.ts'
 import { diskRetryMs } from '../../src/usage/spool.ts'
 import { realFiles, type SpoolFiles } from '../../src/usage/spool-files.ts'
 import { seededRandom } from '../oracle/random-worlds.ts'
@@ -162,6 +162,22 @@ describe('the folder of a process', () => {
     await late.end(1000)
   })
 
+  it('keeps what a newer build may have left in it', async () => {
+    const dead = start(folder.path, away())
+    dead.batch(1, 'a')
+    const files = ['a-00000002.seg2', 'index']
+    for (const name of files) writeFileSync(join(folder.path, dead.sidecar, name), 'x')
+    const store = new MemoryStore()
+    const next = start(folder.path, store)
+    const left = () =>
+      readdirSync(join(folder.path, `${dead.sidecar}~${next.sidecar}`))
+        .sort()
+        .join()
+    await until('its own record is stored and removed', () => store.rows.length === 1 && left() === files.join())
+    await next.end(1000)
+    expect(left()).toBe(files.join())
+  })
+
   it('is removed with its positions after an end in good order, and kept for the next start otherwise', async () => {
     const store = new MemoryStore()
     const good = start(folder.path, store)
@@ -181,17 +197,22 @@ describe('the folder of a process', () => {
 })
 
 describe('the mark of a folder', () => {
-  it('is there before its first segment, also where the disk was full at the start', async () => {
+  it.each([
+    ['the disk was full', 'write', 'ENOSPC'],
+    ['the directory could not be used', 'makeFolder', 'EACCES'],
+    ['the folder could not get its name', 'renameNow', 'EROFS'],
+  ] as const)('is there before its first segment, also where %s at the start', async (_, call, code) => {
     let now = 0
     const faulty = faultyFiles()
-    faulty.fail('write', 'ENOSPC')
+    faulty.fail(call, code)
+    if (call !== 'write') faulty.fail('create', code)
     const living = new Set<string>()
     const sidecar = nextSidecar()
     living.add(sidecar)
     const options = { sidecar, files: faulty.files, probe: probeOf(living, sidecar), mono: () => now }
     const first = start(folder.path, away(), options)
     first.batch(1, 'a')
-    faulty.fail('write', null)
+    for (const each of [call, 'create'] as const) faulty.fail(each, null)
     now += diskRetryMs
     first.batch(1, 'b')
     expect(readdirSync(join(folder.path, sidecar)).sort()).toEqual(['a-00000003.seg', 'owner'])
@@ -205,6 +226,42 @@ describe('the mark of a folder', () => {
     await second.end(1000)
     expect(store.ids()).toEqual(['c'])
     expect(readdirSync(folder.path)).toEqual([sidecar])
+  })
+
+  it.each(['mark', 'folder'])(
+    'is there again when somebody removed the %s, and no record is taken over',
+    async what => {
+      let now = 0
+      const living = new Set<string>()
+      const at = (...parts: readonly string[]) => join(folder.path, ...parts)
+      const sidecar = nextSidecar()
+      living.add(sidecar)
+      const first = start(folder.path, away(), { sidecar, probe: probeOf(living, sidecar), mono: () => now })
+      first.batch(1, 'a')
+      rmSync(at(sidecar, what === 'mark' ? 'owner' : ''), { recursive: true })
+      now += touchEveryMs
+      await until('it was noticed', () => (what === 'mark' ? existsSync(at(sidecar, 'owner')) : first.told.length > 0))
+      first.batch(1, 'b')
+      const files = readdirSync(at(sidecar)).sort()
+      expect(files).toEqual(what === 'mark' ? ['a-00000001.seg', 'owner'] : ['a-00000002.seg', 'owner'])
+      const store = new MemoryStore()
+      const other = nextSidecar()
+      living.add(other)
+      const second = start(folder.path, store, { sidecar: other, probe: probeOf(living, other) })
+      second.batch(1, 'c')
+      await until('its own record is stored', () => store.rows.length === 1)
+      await second.end(1000)
+      expect(store.ids()).toEqual(['c'])
+      expect(readdirSync(at(sidecar)).sort()).toEqual(files)
+    },
+  )
+
+  it('is there with the first segment of a folder that somebody removed', () => {
+    const first = start(folder.path, away())
+    rmSync(join(folder.path, first.sidecar), { recursive: true })
+    first.batch(1, 'a')
+    expect(readdirSync(join(folder.path, first.sidecar)).sort()).toEqual(['a-00000001.seg', 'owner'])
+    expect(first.told).toEqual([])
   })
 
   it('of a process that died while it made its folder goes with it, once it is old', async () => {
@@ -286,6 +343,89 @@ describe('what cannot be read', () => {
     expect(recording.counts.drops()).toEqual([{ decision: 'allow', cause: 'corrupt', records: 3 }])
     expect(recording.counts.setAside).toBe(1)
     await recording.end(1000)
+  })
+
+  /** What an ended process left: two segments of allowed requests, one of denied ones. Who comes next lives. */
+  function remains() {
+    const dead = start(folder.path, away(), { probe: { ...probeOf(new Set(), 'dead'), isRunning: () => true } })
+    dead.batch(1, 'a', 'b')
+    dead.spool.closeAll()
+    dead.batch(1, 'c')
+    dead.batch(2, 'd')
+    return { sidecar: dead.sidecar, run: join(folder.path, dead.sidecar) }
+  }
+  /** Files of which one cannot be read. */
+  const failingAt = (name: string, code: () => string | null): SpoolFiles => ({
+    ...realFiles,
+    async read(path, position, target) {
+      const now = code()
+      if (now !== null && path.endsWith(name)) throw Object.assign(new Error(now), { code: now })
+      return realFiles.read(path, position, target)
+    },
+  })
+
+  it.each(['EIO', 'EACCES', 'EISDIR'])(
+    'of what another process left for %s is set aside, told, and holds up nothing',
+    async code => {
+      const { run } = remains()
+      if (code === 'EISDIR') {
+        rmSync(join(run, 'a-00000001.seg'))
+        mkdirSync(join(run, 'a-00000001.seg'))
+      }
+      const files = failingAt('a-00000001.seg', () => (code === 'EISDIR' ? null : code))
+      const store = new MemoryStore()
+      const next = start(folder.path, store, { files })
+      await until('the others are stored, and it is told', () => store.rows.length === 2 && store.losses.size === 1)
+      const left = () => readdirSync(`${run}~${next.sidecar}`).join()
+      await until('it alone stays', () => left() === 'a-00000001.seg.bad')
+      await next.end(1000)
+      expect(store.ids().sort()).toEqual(['c', 'd'])
+      expect(next.counts.setAside).toBe(1)
+      expect(next.told).toEqual(['a spool segment cannot be read; it was set aside'])
+    },
+  )
+
+  it('for want of descriptors or memory is read later', async () => {
+    remains()
+    let code: string | null = 'EMFILE'
+    let now = 0
+    const store = new MemoryStore()
+    const files = failingAt('a-00000001.seg', () => code)
+    const next = start(folder.path, store, { files, mono: () => now })
+    await until('it was noticed', () => next.told.length > 0)
+    code = null
+    now += 1000
+    await until('all are stored', () => store.rows.length === 4)
+    expect(next.counts.setAside).toBe(0)
+    await next.end(1000)
+  })
+
+  it('where the database asks how much of it is stored is set aside as well', async () => {
+    const { sidecar } = remains()
+    const store = new MemoryStore()
+    store.positions.set(`${sidecar} 1`, { segment: 1, at: segmentHeaderLength + 1 })
+    let asked = false
+    const position = store.position.bind(store)
+    store.position = (...of) => {
+      asked = true
+      return position(...of)
+    }
+    const next = start(folder.path, store, { files: failingAt('a-00000001.seg', () => (asked ? 'EIO' : null)) })
+    await until('the others are stored', () => store.rows.length === 2)
+    await next.end(1000)
+    expect(store.ids().sort()).toEqual(['c', 'd'])
+    expect(next.counts.drops()).toEqual([{ decision: 'allow', cause: 'corrupt', records: 2 }])
+  })
+
+  it('since it is gone, though starts died over it, holds up nothing', async () => {
+    const { run } = remains()
+    rmSync(join(run, 'a-00000001.seg'))
+    writeFileSync(join(run, 'replaying'), 'a-00000001.seg 32 1')
+    const store = new MemoryStore()
+    const next = start(folder.path, store)
+    await until('the others are stored', () => store.rows.length === 2)
+    await until('nothing is left of it', () => readdirSync(folder.path).join() === next.sidecar)
+    await next.end(1000)
   })
 
   it('because somebody removed the files is counted', async () => {
