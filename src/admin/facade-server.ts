@@ -62,8 +62,10 @@ const callMs = 10_000
 const connectionsMax = 256
 /** A connection on which nothing was sent for longer is closed: more than any proxy leaves one idle. */
 const idleMs = 2 * 3_600_000
-/** Time for the first octets of a connection. */
-const firstOctetsMs = 10_000
+/** Time for a handshake, and for the first head of a connection: a proxy connects because it has a request to send. */
+const firstHeadMs = 10_000
+/** Connections without a request so far; of more, the oldest makes room: who sends nothing must not keep a proxy out. */
+const waitingMax = connectionsMax / 2
 const headerOctetsMax = 16 * 1024
 const connectionStreamsMax = 100
 
@@ -77,7 +79,10 @@ export async function startFacadeServer(listen: FacadeListen, answer: Answerer):
   const trusts = (request: Request) =>
     listen.kind === 'unix' || isTrustedPeer(certificateOf(request), listen.trustedPeers)
   const onRequest = (request: Request, response: Response) => {
-    void serve(request, response, trusts(request), answer, connections)
+    const trusted = trusts(request)
+    // Who is not trusted gets an answer, but not the time of those who are.
+    if (trusted) connections.heard(isHttp2(request) ? (request.stream.session as ServerHttp2Session) : request.socket)
+    void serve(request, response, trusted, answer, connections)
   }
   const server = listen.kind === 'unix' ? cleartext(onRequest, connections) : secure(listen, onRequest, connections)
   server.maxConnections = connectionsMax
@@ -99,13 +104,17 @@ export async function startFacadeServer(listen: FacadeListen, answer: Answerer):
   }
 }
 
-/** What is open, and what is being answered. */
+type Peer = Socket | ServerHttp2Session
+
+/** What is open, what has said nothing yet, and what is being answered. */
 class Connections {
   /** All, of whatever version. */
   readonly sockets = new Set<Socket>()
   readonly sessions = new Set<ServerHttp2Session>()
   /** Sockets of which it is not known yet what they speak. */
   readonly undecided = new Set<Socket>()
+  /** Undecided sockets, and of either version those without a request so far, oldest first; each with what will end it. */
+  private readonly waiting = new Map<Peer, NodeJS.Timeout>()
   /** Sockets of HTTP/1.1, and those of them with a request under way. */
   readonly http1 = new Set<Socket>()
   readonly busy = new Set<Socket>()
@@ -113,6 +122,8 @@ class Connections {
 
   add(socket: Socket): void {
     this.sockets.add(socket)
+    this.undecided.add(socket)
+    this.wait(socket)
     socket.once('close', () => {
       this.sockets.delete(socket)
       this.undecided.delete(socket)
@@ -121,18 +132,54 @@ class Connections {
     socket.setTimeout(idleMs, () => socket.destroy())
   }
 
+  /** It is known what the socket speaks: `addHttp1` or `addSession` follows. */
+  decided(socket: Socket): void {
+    for (const raw of this.undecided) {
+      // Of TLS the socket is another one than that which was accepted, with the same ends.
+      if (raw !== socket && (raw.remotePort === undefined || !hasEndsOf(raw, socket))) continue
+      this.undecided.delete(raw)
+      this.heard(raw)
+    }
+  }
+
   addHttp1(socket: Socket): void {
     this.http1.add(socket)
+    this.wait(socket)
     socket.once('close', () => this.http1.delete(socket))
     if (this.draining) socket.end()
   }
 
   addSession(session: ServerHttp2Session): void {
     this.sessions.add(session)
+    this.wait(session)
     session.once('close', () => this.sessions.delete(session))
     session.on('error', () => session.destroy())
     if (this.draining) session.close()
   }
+
+  /** A request has come: the connection may stay as long as it is used. */
+  heard(peer: Peer | undefined): void {
+    if (peer === undefined) return
+    clearTimeout(this.waiting.get(peer))
+    this.waiting.delete(peer)
+  }
+
+  private wait(peer: Peer): void {
+    const [oldest] = this.waiting.size < waitingMax ? [] : this.waiting.keys()
+    if (oldest !== undefined) {
+      this.heard(oldest)
+      oldest.destroy()
+    }
+    this.waiting.set(
+      peer,
+      setTimeout(() => peer.destroy(), firstHeadMs),
+    )
+    peer.once('close', () => this.heard(peer))
+  }
+}
+
+function hasEndsOf(one: Socket, other: Socket): boolean {
+  return one.remotePort === other.remotePort && one.remoteAddress === other.remoteAddress
 }
 
 /** One socket for both versions: HTTP/2 begins with a text that no request of HTTP/1.1 begins with. */
@@ -144,9 +191,6 @@ function cleartext(onRequest: (request: Request, response: Response) => void, co
   http2.on('sessionError', () => undefined) // the session ends by itself
   return createNet(socket => {
     connections.add(socket)
-    connections.undecided.add(socket)
-    const timer = setTimeout(() => socket.destroy(), firstOctetsMs)
-    socket.once('close', () => clearTimeout(timer))
     let head = Buffer.alloc(0)
     const look = () => {
       const more = socket.read() as Buffer | null
@@ -154,8 +198,7 @@ function cleartext(onRequest: (request: Request, response: Response) => void, co
       head = Buffer.concat([head, more])
       if (head.length < http2Begin.length && http2Begin.startsWith(head.toString('latin1'))) return
       socket.removeListener('readable', look)
-      clearTimeout(timer)
-      connections.undecided.delete(socket)
+      connections.decided(socket)
       socket.unshift(head)
       if (head.toString('latin1', 0, http2Begin.length) === http2Begin) http2.emit('connection', socket)
       else {
@@ -187,13 +230,15 @@ function secure(
       allowHTTP1: true,
       maxHeaderSize: headerOctetsMax,
       settings: http2Settings,
-      handshakeTimeout: firstOctetsMs,
+      handshakeTimeout: firstHeadMs,
     } as Parameters<typeof createSecureServer>[0],
     onRequest,
   )
   server.on('connection', (socket: Socket) => connections.add(socket))
   server.on('session', session => connections.addSession(session))
-  server.on('secureConnection', socket => {
+  // Before the listener of node:http2, which begins the session.
+  server.prependListener('secureConnection', socket => {
+    connections.decided(socket)
     if (socket.alpnProtocol !== 'h2') connections.addHttp1(socket)
   })
   server.on('sessionError', () => undefined) // the session ends by itself
@@ -234,7 +279,7 @@ async function serve(
       deadlineUnixMs: Date.now() + callMs,
       sourceAddress: request.socket.remoteAddress ?? '',
     }
-    write(request, response, await answer(incoming, frame), connections.draining)
+    write(request, response, await answer(incoming, frame), connections.draining || !trusted)
   } catch {
     // Its cause is in the log of whoever failed to answer; without an answer the connection is all there is to end.
     if (isHttp2(request)) request.stream.close(constants.NGHTTP2_INTERNAL_ERROR)
@@ -290,14 +335,18 @@ function readBody(request: Request, signal: AbortSignal): Promise<Buffer | undef
   })
 }
 
-function write(request: Request, response: Response, { status, headers, body }: HttpAnswer, draining: boolean): void {
+function write(request: Request, response: Response, { status, headers, body }: HttpAnswer, last: boolean): void {
   const octets = Buffer.from(body, 'utf8')
   const fields: Record<string, string> = Object.fromEntries(headers)
   fields['content-length'] = String(octets.length)
-  if (!isHttp2(request) && (draining || !request.complete)) fields['connection'] = 'close'
+  if (!isHttp2(request) && (last || !request.complete)) fields['connection'] = 'close'
   ;(response as ServerResponse).writeHead(status, fields)
   response.end(octets)
   request.resume() // what is left of a body nobody wanted
+  if (!isHttp2(request) || !last) return
+  request.stream.session?.close()
+  // What is left of a body must not keep the session.
+  request.stream.once('finish', () => request.stream.close(constants.NGHTTP2_NO_ERROR))
 }
 
 async function drain(server: NetServer, connections: Connections, deadlineMs: number): Promise<void> {

@@ -92,7 +92,7 @@ export function typed(
       if (compare === null && text === '*') return { kind: 'set', field }
       if (operator !== '=' && operator !== '!=' && operator !== ':') throw wrongOperator()
       const entry = parseEntry(text)
-      if (entry === null || entry.hostBits || entry.spansMapped) {
+      if (entry === null || entry.hostBits) {
         throw new Fault(value.at, `${name} is compared with an address or a block such as 203.0.113.0/24.`)
       }
       return { kind: 'address', field, operator: operator === '!=' ? '!=' : '=', block: entry.block }

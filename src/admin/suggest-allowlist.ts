@@ -1,8 +1,9 @@
 // SuggestIpAllowlist: entries that the profile accepts and that cover what a key was used from. Only allowed requests count, so
 // that whoever was kept out is not let in. Nothing broader than a /24 or a /64 is suggested unless the caller asks.
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import { parseAddress, parseEntry } from '../core/address.ts'
-import { type AllowlistRules, entriesMax, judgeAllowlist } from '../core/allowlist.ts'
-import { type Cidr, cidrText, compareBlocks, overlaps } from '../core/cidr.ts'
+import { type AllowlistRules, blockJudge, entriesMax } from '../core/allowlist.ts'
+import { type Cidr, cidrText, overlaps } from '../core/cidr.ts'
 import { type CoveringBlock, coverAddresses } from '../core/suggest-allowlist.ts'
 import type {
   SuggestIpAllowlistRequest,
@@ -21,6 +22,9 @@ const widestUnasked = { v4: 24, v6: 64 } as const
 
 /** Addresses that are looked at, the most frequent first: a key that is used from more has no use for a list. */
 const addressesMax = 20_000
+
+/** Addresses and blocks looked at in one turn, some 10 µs each: the process may be answering checks as well. */
+const turnLength = 100
 
 interface Bounds {
   readonly entries: number
@@ -50,7 +54,7 @@ export function suggestIpAllowlist(
     },
     async answer(usage, { traffic, bounds }) {
       const { addresses, requests } = await usage.addresses(traffic, addressesMax)
-      return suggestionsOf(addresses, requests, bounds)
+      return await suggestionsOf(addresses, requests, bounds)
     },
   }
 }
@@ -76,21 +80,19 @@ function boundsOf(request: SuggestIpAllowlistRequest, rules: AllowlistRules, vio
     4: request.widestIpv4Prefix === 0 ? widestUnasked.v4 : request.widestIpv4Prefix,
     6: request.widestIpv6Prefix === 0 ? widestUnasked.v6 : request.widestIpv6Prefix,
   }
+  const accepts = acceptor(rules)
   return {
     entries: request.maxEntries === 0 ? most : request.maxEntries,
     requests: request.minRequests,
-    acceptable: block => block.prefix >= widest[block.family] && isAcceptable(block, rules),
+    acceptable: block => block.prefix >= widest[block.family] && accepts(block),
   }
 }
 
 /** What the profile would store, and where it refuses private ranges, nothing that reaches into one: so it is downward. */
-function isAcceptable(block: Cidr, rules: AllowlistRules): boolean {
-  if (judgeAllowlist([{ cidr: cidrText(block), label: '' }], rules).violations.length > 0) return false
-  if (rules.private !== 'reject') return true
-  return !rules.privateRanges.some(range => {
-    const entry = parseEntry(range)
-    return entry !== null && overlaps(entry.block, block)
-  })
+function acceptor(rules: AllowlistRules): (block: Cidr) => boolean {
+  const judge = blockJudge(rules)
+  const refused = rules.private === 'reject' ? rules.privateRanges.map(range => parseEntry(range)) : []
+  return block => !refused.some(range => range !== null && overlaps(range.block, block)) && judge(block)
 }
 
 interface Seen extends UsageAddress {
@@ -98,19 +100,22 @@ interface Seen extends UsageAddress {
 }
 
 /** The best entries out of the smallest cover: those that serve the most requests. */
-export function suggestionsOf(
+export async function suggestionsOf(
   addresses: readonly UsageAddress[],
   requests: bigint,
   bounds: Bounds,
-): SuggestIpAllowlistResponse {
-  const seen = addresses.flatMap((address): Seen[] => {
+): Promise<SuggestIpAllowlistResponse> {
+  const seen: Seen[] = []
+  for (const [index, address] of addresses.entries()) {
+    if (index % turnLength === 0) await nextTurn()
     const block = parseAddress(address.address)
-    return block === null ? [] : [{ ...address, block }]
-  })
-  const weighed = coverAddresses(seen, bounds.acceptable).blocks.map(each => ({ ...each, requests: total(each) }))
+    if (block !== null) seen.push({ ...address, block })
+  }
+  const { blocks } = await inTurns(coverAddresses(seen, bounds.acceptable))
+  const weighed = blocks.map(each => ({ ...each, requests: total(each) }))
   const chosen = weighed
     .filter(each => each.requests >= bounds.requests)
-    .sort((a, b) => Number(b.requests - a.requests) || compareBlocks(a.block, b.block))
+    .sort((a, b) => Number(b.requests - a.requests)) // stable: then in the order of addresses
     .slice(0, bounds.entries)
   const covered = chosen.reduce((sum, each) => sum + each.requests, 0n)
   return {
@@ -123,6 +128,15 @@ export function suggestionsOf(
     })),
     coveredRatio: requests === 0n ? 0 : Number(covered) / Number(requests),
     uncovered: requests - covered,
+  }
+}
+
+/** Runs steps to their end, not all in one turn. */
+async function inTurns<Result>(steps: Generator<void, Result>): Promise<Result> {
+  for (let count = 1; ; count++) {
+    const step = steps.next()
+    if (step.done === true) return step.value
+    if (count % turnLength === 0) await nextTurn()
   }
 }
 

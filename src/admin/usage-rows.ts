@@ -109,7 +109,7 @@ export interface UsageReads {
   replay(query: UsageTrafficQuery, blocks: readonly Cidr[], emptyDenies: boolean, topMax: number): Promise<UsageReplay>
   /** Whether requests that may lie in the interval were given up by a sidecar, and are in no row. */
   hasLosses(from: Micros, to: Micros): Promise<boolean>
-  /** Addresses of allowed requests, the most frequent first, at most `limit`; and all allowed requests. */
+  /** The `limit` most frequent addresses of allowed requests, in the order of addresses; and all allowed requests. */
   addresses(
     query: UsageTrafficQuery,
     limit: number,

@@ -83,7 +83,8 @@ function entryOf(family: 4 | 6, octets: Uint8Array, prefix: number): EntryText {
   return { block, hostBits, spansMapped: family === 6 && coversMapped(block) }
 }
 
-function coversMapped(block: Cidr): boolean {
+/** Whether an IPv6 block covers `::ffff:0:0/96`. */
+export function coversMapped(block: Cidr): boolean {
   if (block.prefix >= mappedBits) return false
   return blockOf(6, mappedPrefix, block.prefix).octets.every((octet, i) => octet === block.octets[i])
 }

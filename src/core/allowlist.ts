@@ -1,7 +1,7 @@
 // Judges the entries of an allowlist under a profile's rules: every violation of every entry, in input order, and warnings.
 // The same function serves create, update, import and validation, so that all of them accept exactly the same entries.
 // What is accepted is canonical; nothing here decides a request.
-import { parseEntry } from './address.ts'
+import { coversMapped, parseEntry } from './address.ts'
 import { bareText, type Cidr, cidrText, contains, overlaps, sameBlock } from './cidr.ts'
 
 /** One entry of an API key's allowlist. */
@@ -109,6 +109,16 @@ class Findings {
   }
 }
 
+/** What `judgeAllowlist` says of one canonical block alone, for callers with many blocks: the rules are read once. */
+export function blockJudge(rules: AllowlistRules): (block: Cidr) => boolean {
+  const ranges = rules.privateRanges.map(rangeOf)
+  return block => {
+    const findings = new Findings()
+    judgeCanonical(0, block, block.family === 6 && coversMapped(block), rules, ranges, findings)
+    return findings.violations.length === 0
+  }
+}
+
 /** Judges a whole list. */
 export function judgeAllowlist(input: readonly AllowlistInput[], rules: AllowlistRules): AllowlistVerdict {
   const findings = new Findings()
@@ -156,18 +166,28 @@ function judgeBlock(
   }
   const { block } = parsed
   if (parsed.hostBits) judgeHostBits(text, index, block, rules, findings)
-  judgePrefix(index, block, rules, findings)
-  judgePrivate(index, block, rules, ranges, findings)
-  if (parsed.spansMapped) {
-    const message = `${cidrText(block)} covers ::ffff:0:0/96, where IPv4 addresses are written as IPv6.`
-    findings.violate(index, 'SPANS_MAPPED_RANGE', message)
-  }
+  judgeCanonical(index, block, parsed.spansMapped, rules, ranges, findings)
   const twin = earlier.find(other => sameBlock(other.block, block))
   if (twin !== undefined) {
     findings.violate(index, 'DUPLICATE_ENTRY', `${cidrText(block)} is already entry ${twin.index}.`)
   }
   if (block.prefix === 0) findings.warn(index, 'MATCHES_EVERYTHING', `${cidrText(block)} matches every address.`)
   return block
+}
+
+function judgeCanonical(
+  index: number,
+  block: Cidr,
+  spansMapped: boolean,
+  rules: AllowlistRules,
+  ranges: readonly Cidr[],
+  findings: Findings,
+): void {
+  judgePrefix(index, block, rules, findings)
+  judgePrivate(index, block, rules, ranges, findings)
+  if (!spansMapped) return
+  const message = `${cidrText(block)} covers ::ffff:0:0/96, where IPv4 addresses are written as IPv6.`
+  findings.violate(index, 'SPANS_MAPPED_RANGE', message)
 }
 
 function judgeHostBits(text: string, index: number, block: Cidr, rules: AllowlistRules, findings: Findings): void {

@@ -18,41 +18,47 @@ export interface Cover<Seen> {
 /**
  * Covers single addresses with the fewest acceptable blocks. Acceptable must be downward: of an acceptable block every part is
  * acceptable. Then no other choice has fewer blocks, and none of as many reaches over fewer addresses.
+ * Yields after each block that it looked at, some microseconds of work, so that a caller can leave off; addresses that come in
+ * their order make the first step short too.
  */
-export function coverAddresses<Seen extends { readonly block: Cidr }>(
+export function* coverAddresses<Seen extends { readonly block: Cidr }>(
   seen: readonly Seen[],
   acceptable: (block: Cidr) => boolean,
-): Cover<Seen> {
+): Generator<void, Cover<Seen>> {
   const sorted = [...seen].sort((a, b) => compareBlocks(a.block, b.block))
   const blocks: CoveringBlock<Seen>[] = []
   const uncovered: Seen[] = []
   const border = sorted.findIndex(({ block }) => block.family === 6)
   const split = border < 0 ? sorted.length : border
-  for (const family of [sorted.slice(0, split), sorted.slice(split)]) cover(family, acceptable, blocks, uncovered)
+  for (const family of [sorted.slice(0, split), sorted.slice(split)])
+    yield* cover(family, acceptable, blocks, uncovered)
   return { blocks, uncovered }
 }
 
-/** Sorted members of one family; recursion goes one bit deeper each time. */
-function cover<Seen extends { readonly block: Cidr }>(
-  members: readonly Seen[],
+/** Sorted members of one family, looked at part by part from a stack: at most one part a bit of the address waits there. */
+function* cover<Seen extends { readonly block: Cidr }>(
+  sorted: readonly Seen[],
   acceptable: (block: Cidr) => boolean,
   blocks: CoveringBlock<Seen>[],
   uncovered: Seen[],
-): void {
-  const [first] = members
-  const last = members.at(-1)
-  if (first === undefined || last === undefined) return
-  const { family, octets } = first.block
-  const bits = commonBits(octets, last.block.octets, maxPrefix(family))
-  const block = blockOf(family, octets, bits)
-  if (acceptable(block)) {
-    blocks.push({ block, members })
-  } else if (bits === maxPrefix(family)) {
-    uncovered.push(...members)
-  } else {
-    const half = firstWithBit(members, bits)
-    cover(members.slice(0, half), acceptable, blocks, uncovered)
-    cover(members.slice(half), acceptable, blocks, uncovered)
+): Generator<void, void> {
+  const parts = [sorted]
+  for (let members = parts.pop(); members !== undefined; members = parts.pop()) {
+    const [first] = members
+    const last = members.at(-1)
+    if (first === undefined || last === undefined) continue
+    const { family, octets } = first.block
+    const bits = commonBits(octets, last.block.octets, maxPrefix(family))
+    const block = blockOf(family, octets, bits)
+    if (acceptable(block)) {
+      blocks.push({ block, members })
+    } else if (bits === maxPrefix(family)) {
+      for (const member of members) uncovered.push(member)
+    } else {
+      const half = firstWithBit(members, bits)
+      parts.push(members.slice(half), members.slice(0, half))
+    }
+    yield
   }
 }
 

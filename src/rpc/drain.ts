@@ -1,6 +1,7 @@
 // Ends a grpc-js server without failing a call: NOT_SERVING, time for callers to see it, GOAWAY, then a deadline.
 // Guarantee: resolves at the latest `noticeMs + deadlineMs` after the start, with the server closed.
 import type { Server } from '@grpc/grpc-js'
+import { cutServer } from '../transport/grpc-js-sessions.ts'
 import type { Health } from './health.ts'
 
 /** How long the parts of a drain may take. */
@@ -20,12 +21,12 @@ export async function drain(server: Server, health: Health, times: DrainTimes): 
   await delay(times.noticeMs)
   const shutdown = new Promise<DrainEnd>(resolve => {
     const timer = setTimeout(() => {
-      server.forceShutdown()
+      cutServer(server)
       resolve('forced')
     }, times.deadlineMs)
     server.tryShutdown(error => {
       clearTimeout(timer)
-      if (error !== undefined) server.forceShutdown()
+      if (error !== undefined) cutServer(server)
       resolve(error === undefined ? 'clean' : 'forced')
     })
   })

@@ -377,8 +377,9 @@ async function addresses(
       SELECT l.client_ip, count(*) AS of_address, min(l.time) AS first_time, max(l.time) AS last_time
       FROM usage_log l WHERE ${ofTraffic(query, parameters)} AND l.decision = 'allow' GROUP BY l.client_ip)
     SELECT total.requests, top.* FROM (SELECT coalesce(sum(of_address), 0)::bigint AS requests FROM seen) total
-    LEFT JOIN LATERAL (SELECT host(client_ip) AS address, of_address, first_time, last_time FROM seen
-      WHERE client_ip IS NOT NULL ORDER BY of_address DESC, client_ip LIMIT ${parameters.add(limit)}) top ON true`
+    LEFT JOIN LATERAL (SELECT host(client_ip) AS address, client_ip, of_address, first_time, last_time FROM seen
+      WHERE client_ip IS NOT NULL ORDER BY of_address DESC, client_ip LIMIT ${parameters.add(limit)}) top ON true
+    ORDER BY top.client_ip`
   const found = await readRows<{
     requests: bigint
     address: string | null

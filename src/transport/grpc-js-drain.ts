@@ -1,8 +1,8 @@
 // Ends a grpc-js server without losing a call: no new connections, GOAWAY without a last stream, answers to whatever was on
 // its way, then the orderly end; what still hangs at the deadline is cut off.
-import type { ServerHttp2Session } from 'node:http2'
 import { Server as NetServer } from 'node:net'
 import type { Server } from '@grpc/grpc-js'
+import { cutServer, listenersOf } from './grpc-js-sessions.ts'
 
 /** No error; the connection is only not to be used for new streams. */
 const noError = 0
@@ -14,23 +14,12 @@ const settleMs = 250
 /** Drains and closes. Resolves when all connections are gone, at the latest after `deadlineMs`. */
 export async function drainServer(server: Server, deadlineMs: number): Promise<void> {
   const timeout = new Promise<'late'>(resolve => setTimeout(() => resolve('late'), deadlineMs).unref())
-  for (const listener of keysOf(server, 'http2Servers')) {
+  for (const [listener, sessions] of listenersOf(server)) {
     // Only the listening end: the sessions are told below.
-    if (listener instanceof NetServer) NetServer.prototype.close.call(listener)
+    NetServer.prototype.close.call(listener)
+    for (const session of sessions) if (!session.closed && !session.destroyed) session.goaway(noError, lastStreamId)
   }
-  for (const session of keysOf(server, 'sessions')) announce(session)
   await Promise.race([timeout, new Promise(resolve => setTimeout(resolve, Math.min(settleMs, deadlineMs)))])
   const closed = new Promise<'closed'>(resolve => server.tryShutdown(() => resolve('closed')))
-  if ((await Promise.race([timeout, closed])) === 'late') server.forceShutdown()
-}
-
-function announce(session: unknown): void {
-  const { closed, destroyed } = session as ServerHttp2Session
-  if (!closed && !destroyed) (session as ServerHttp2Session).goaway(noError, lastStreamId)
-}
-
-/** Keys of a map that grpc-js keeps for itself; none when it has it no longer, and then only `tryShutdown` speaks. */
-function keysOf(server: Server, member: 'http2Servers' | 'sessions'): unknown[] {
-  const map: unknown = Reflect.get(server, member)
-  return map instanceof Map ? [...map.keys()] : []
+  if ((await Promise.race([timeout, closed])) === 'late') cutServer(server)
 }

@@ -1,12 +1,13 @@
 // The listener of the facade: both versions of HTTP on one socket, mTLS with named peers on TCP, bounds, an orderly end.
 import { mkdtempSync, rmSync } from 'node:fs'
-import { request as httpRequest } from 'node:http'
+import { Agent as HttpAgent, request as httpRequest } from 'node:http'
 import { connect as connectHttp2, type OutgoingHttpHeaders, type SecureClientSessionOptions } from 'node:http2'
 import { Agent, request as httpsRequest } from 'node:https'
-import { connect } from 'node:net'
+import { connect, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
+import { connect as connectTls } from 'node:tls'
+import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest'
 import type { HttpAnswer } from '../../src/admin/facade-answer.ts'
 import type { FacadeFrame, FacadeHttpRequest } from '../../src/admin/facade-call.ts'
 import { isTrustedPeer } from '../../src/admin/facade-peer.ts'
@@ -227,6 +228,77 @@ describe('on a unix socket', () => {
   })
 })
 
+/** Connections that stay as they are after the given octets, with what became of each. */
+function hold(count: number, open: () => Socket, octets: string): { readonly closed: () => number } {
+  let closed = 0
+  for (let i = 0; i < count; i++) {
+    const socket = open()
+    held.push(socket)
+    socket.on('error', () => undefined).resume()
+    socket.on('close', () => closed++)
+    socket.write(octets, 'latin1')
+  }
+  return { closed: () => closed }
+}
+
+const held: Socket[] = []
+afterEach(() => {
+  for (const socket of held.splice(0)) socket.destroy()
+  vi.useRealTimers()
+})
+
+const http2Preface = 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n'
+const openStarts = [
+  ['nothing', ''],
+  ['half a head', 'POST / HTTP/1.1\r\nhost: x\r\n'],
+  ['the beginning of HTTP/2', `${http2Preface}\0\0\0\x04\0\0\0\0\0`],
+  ['half a head of HTTP/2', `${http2Preface}\0\0\0\x04\0\0\0\0\0\0\0\x10\x01\x04\0\0\0\x01\x83`],
+] as const
+
+describe('connections without a request', () => {
+  it.each(openStarts)('a flood of them leaves room for a proxy: %s', async (_, octets) => {
+    const server = await start()
+    const flood = hold(400, () => connect(server.path), octets)
+    await until('the oldest were closed', () => flood.closed() >= 400 - 128)
+    expect((await http1({ socketPath: server.path })).status).toBe(200)
+    expect((await http2({ path: server.path })).status).toBe(200)
+  })
+
+  it.each(openStarts)('are closed when their time is over: %s', async (_, octets) => {
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] })
+    const server = await start()
+    const held = hold(3, () => connect(server.path), octets)
+    await http1({ socketPath: server.path }) // all that came before has been read
+    vi.advanceTimersByTime(9_999)
+    await http1({ socketPath: server.path })
+    expect(held.closed()).toBe(0)
+    vi.advanceTimersByTime(10_001)
+    vi.useRealTimers()
+    await until('they are closed', () => held.closed() === 3)
+  })
+
+  it('a connection that has had one may stay idle', async () => {
+    const server = await start()
+    const agent = new HttpAgent({ keepAlive: true, maxSockets: 1 })
+    await http1({ socketPath: server.path, agent })
+    const session = connectHttp2('http://api.example', { createConnection: () => connect(server.path) })
+    const ask = () =>
+      new Promise<number>((resolve, reject) => {
+        const stream = session.request({ ':method': 'POST', ':path': '/' })
+        stream.on('response', response => resolve(Number(response[':status'])))
+        stream.on('error', reject)
+        stream.resume().end('{}')
+      })
+    await ask()
+    const flood = hold(400, () => connect(server.path), '')
+    await until('the oldest were closed', () => flood.closed() >= 400 - 128)
+    expect(await ask()).toBe(200)
+    expect((await http1({ socketPath: server.path, agent })).status).toBe(200)
+    agent.destroy()
+    session.destroy()
+  })
+})
+
 describe('over TCP', () => {
   const authority = createAuthority('edge.trusted.example')
   const stranger = createAuthority('edge.trusted.example')
@@ -279,7 +351,6 @@ describe('over TCP', () => {
     let session: Buffer | undefined
     const first = await over1({ ...edge, agent: false })
     expect(said(first)['trusted']).toBe(true)
-    const { connect: connectTls } = await import('node:tls')
     const options = { host: '127.0.0.1', port: running.port, servername: 'localhost', ca: authority.ca, ...edge }
     const ask = (resumed?: Buffer) =>
       new Promise<{ reused: boolean; text: string }>((resolve, reject) => {
@@ -332,6 +403,59 @@ describe('over TCP', () => {
     await expect(over(stranger.ca, edge)).rejects.toThrow()
     expect(said(await over(authority.ca, edge, { agent }))['trusted']).toBe(true)
     agent.destroy()
+  })
+
+  it('a peer that is not trusted loses its connection after the answer, whatever it still sends', async () => {
+    const refuse = async ({ trusted }: FacadeHttpRequest) => ({
+      status: trusted ? 200 : 401,
+      headers: json,
+      body: '{}',
+    })
+    const { port } = await start(refuse, {
+      kind: 'tcp',
+      host: '127.0.0.1',
+      port: 0,
+      tls: { ...server, clientCa: authority.ca },
+      trustedPeers,
+    })
+    const other = { ...authority.issue(['other.example'], 'client'), ca: authority.ca, servername: 'localhost' }
+    const agent = new Agent({ keepAlive: true, maxSockets: 1 })
+    const got = await http1({ host: '127.0.0.1', port, ...other, agent })
+    expect(got).toMatchObject({ status: 401, headers: { connection: 'close' }, body: '{}' })
+    agent.destroy()
+    const session = connectHttp2(`https://127.0.0.1:${port}`, other)
+    let closed = false
+    session.once('close', () => {
+      closed = true
+    })
+    const stream = session.request({ ':method': 'POST', ':path': '/' }) // its body never ends
+    let status: unknown
+    stream.once('response', response => {
+      status = response[':status']
+    })
+    let body = ''
+    stream
+      .on('error', () => undefined)
+      .on('data', chunk => {
+        body += chunk
+      })
+    stream.write('{')
+    await until('the connection has ended', () => closed, 3000)
+    expect([status, body]).toEqual([401, '{}'])
+  })
+
+  it.each([
+    ['a handshake', () => connect(running.port, '127.0.0.1'), '\x16\x03\x01'],
+    [
+      'a request',
+      () => connectTls({ host: '127.0.0.1', port: running.port, servername: 'localhost', ca: authority.ca, ...edge }),
+      'POST / HTTP/1.1\r\n',
+    ],
+  ] as const)('a flood of connections without %s leaves room for a proxy', async (_, open, octets) => {
+    const flood = hold(300, open, octets)
+    await until('the oldest were closed', () => flood.closed() >= 300 - 128)
+    expect(said(await over1(edge))['trusted']).toBe(true)
+    expect(said(await over2(edge))['trusted']).toBe(true)
   })
 
   it('clear text gets no answer', async () => {

@@ -34,7 +34,7 @@ const table: Readonly<Record<string, Readonly<Record<string, Permit>>>> = {
   },
   usage: { core: all, gen: all, rpc: /^src\/rpc\/errors\.ts$/, observe: 'types' },
   store: { core: all, profile: 'types', keys: 'types', feed: 'types', admin: 'types', usage: 'types', observe: all },
-  rpc: { gen: all, observe: all },
+  rpc: { gen: all, observe: all, transport: /^src\/transport\/grpc-js-sessions\.ts$/ },
   observe: {},
   config: {},
   cli: { core: all, profile: all, gen: all, rpc: all, config: all },

@@ -1,3 +1,4 @@
+import { connect } from 'node:http2'
 import { Client, type ClientReadableStream, credentials } from '@grpc/grpc-js'
 import { afterEach, expect, test } from 'vitest'
 import {
@@ -98,4 +99,28 @@ test('a drain cuts what is still open at its deadline', async () => {
   const { seen } = watch(address, '')
   await until('the first state', () => seen.states.length === 1)
   expect(await drain(server, held, { noticeMs: 0, deadlineMs: 100 })).toBe('forced')
+  await until('the end of the watch', () => seen.ended !== undefined)
+  expect(seen.ended).not.toBe(0)
+})
+
+test('a connection whose client never ends its stream is closed at the deadline of a drain', async () => {
+  const { health, server, address } = await serve()
+  const session = connect(`http://${address}`)
+  open.push(() => session.destroy())
+  let closed = false
+  session
+    .on('error', () => undefined)
+    .once('close', () => {
+      closed = true
+    })
+  const stream = session.request({
+    ':method': 'POST',
+    ':path': HealthService.check.path,
+    'content-type': 'application/grpc',
+  })
+  stream.on('error', () => undefined).write(Buffer.alloc(1))
+  await new Promise(resolve => session.once('connect', resolve))
+  await new Promise(resolve => session.ping(resolve))
+  expect(await drain(server, health, { noticeMs: 0, deadlineMs: 100 })).toBe('forced')
+  await until('the end of the connection', () => closed)
 })
