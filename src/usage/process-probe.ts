@@ -2,8 +2,11 @@
 import { readFileSync, readlinkSync } from 'node:fs'
 import type { ProcessProbe } from './run-owner.ts'
 
-/** Field 22 of /proc/<id>/stat, counted behind the name, which may hold blanks and parentheses (proc(5)). */
+/** Fields 3 and 22 of /proc/<id>/stat, counted behind the name, which may hold blanks and parentheses (proc(5)). */
+const stateField = 0
 const startTimeField = 19
+/** States of a process that has ended and that nobody has asked about yet. */
+const ended = ['Z', 'X']
 
 /** The probe of this process. */
 export function createProcessProbe(): ProcessProbe {
@@ -22,7 +25,8 @@ export function createProcessProbe(): ProcessProbe {
 function startTimeOf(id: string): string | undefined {
   try {
     const stat = readFileSync(`/proc/${id}/stat`, 'utf8')
-    return stat.slice(stat.lastIndexOf(')') + 2).split(' ')[startTimeField]
+    const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
+    return ended.includes(fields[stateField] ?? '') ? undefined : fields[startTimeField]
   } catch {
     return undefined // no such process, or no /proc: not Linux
   }
