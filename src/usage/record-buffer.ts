@@ -1,9 +1,9 @@
 // A preallocated buffer that a batch's records are written into, value by value, without allocating.
 // Texts of requests are made harmless on the way in: printable ASCII passes as it is, four octets at a time; anything else
 // takes a slower way that keeps readable characters and replaces controls, format characters and broken UTF-8.
-// It never writes more octets of a text than its bound, and never an octet beyond the text.
+// It never writes more octets of a text than its bound, and nothing of a secret behind a key prefix.
 import { frameHeaderLength, frameLengthMax, recordLengthMax } from './record-format.ts'
-import { toHarmless } from './text-guard.ts'
+import { SecretCover, toHarmless } from './text-guard.ts'
 
 /** PostgreSQL's numbers of the address families in a binary inet. */
 const INET4 = 2
@@ -24,16 +24,16 @@ export class RecordBuffer {
   at = frameHeaderLength
   /** Complete records. */
   count = 0
-  /** Whether a text since the last `beginRecord` held the marker octet. */
-  marked = false
   private readonly view: DataView = new DataView(this.bytes.buffer, this.bytes.byteOffset, this.bytes.length)
   private start = frameHeaderLength
-  /** The marker octet four times; 0: none is looked for. */
-  private marker = 0
+  private cover = new SecretCover([])
+  /** The marker octet of `cover` four times. */
+  private markers = 0
 
-  /** Texts are watched for an octet; -1: for none. */
-  watchFor(octet: number): void {
-    this.marker = octet < 0 ? 0 : Math.imul(octet, 0x0101_0101)
+  /** Texts of requests are covered by this from now on. */
+  coverWith(cover: SecretCover): void {
+    this.cover = cover
+    this.markers = Math.imul(cover.marker, 0x0101_0101)
   }
 
   get isFull(): boolean {
@@ -47,7 +47,6 @@ export class RecordBuffer {
 
   beginRecord(): void {
     this.start = this.at
-    this.marked = false
     this.at += 4
   }
 
@@ -120,16 +119,20 @@ export class RecordBuffer {
   }
 
   putConstant({ view, length }: Constant): void {
-    const { at } = this
-    for (let i = 0; i < length; i += 4) this.view.setInt32(at + i, view.getInt32(i))
-    this.at = at + length
+    this.copy(view, length)
   }
 
   /** A text of ours that is known to be harmless; `view` is readable up to the next multiple of 4. */
   putOwn(view: DataView, length: number): void {
-    const at = this.at + 4
-    this.view.setInt32(at - 4, length)
-    for (let i = 0; i < length; i += 4) this.view.setInt32(at + i, view.getInt32(i))
+    this.view.setInt32(this.at, length)
+    this.at += 4
+    this.copy(view, length)
+  }
+
+  /** Octet order does not matter to a copy: the machine's own is the cheaper one. */
+  private copy(source: DataView, length: number): void {
+    const { view, at } = this
+    for (let i = 0; i < length; i += 4) view.setInt32(at + i, source.getInt32(i, true), true)
     this.at = at + length
   }
 
@@ -153,43 +156,49 @@ export class RecordBuffer {
   }
 
   private putShort(source: DataView, start: number, end: number, max: number): void {
-    const { view, marker } = this
+    const { view, markers } = this
     const length = end - start
     const to = this.at + 4
     let odd = 0
     let marks = 0
     let at = 0
     for (const whole = length - 3; at < whole; at += 4) {
-      const word = source.getInt32(start + at)
-      view.setInt32(to + at, word)
+      const word = source.getInt32(start + at, true)
+      view.setInt32(to + at, word, true)
+      const marked = word ^ markers
+      const encoded = word ^ percents
       // An octet has its high bit, is below a blank, or reaches DEL: the high bit of one of these terms.
       odd |= word | (word - 0x2020_2020) | (word + 0x0101_0101)
-      const same = word ^ marker
-      marks |= (same - 0x0101_0101) & ~same
+      // An octet is 0 in one of these, which borrows from its high bit.
+      marks |= ((marked - 0x0101_0101) & ~marked) | ((encoded - 0x0101_0101) & ~encoded)
     }
     for (; at < length; at++) {
       const octet = source.getUint8(start + at)
       view.setUint8(to + at, octet)
       odd |= octet | (octet - 0x20) | (octet + 1)
-      if (octet === (marker & 0xff)) marks = -1
+      if (octet === (markers & 0xff) || octet === PERCENT) marks = -1
     }
     if ((odd & 0x8080_8080) !== 0) {
       this.putSlowly(source, start, end, max)
       return
     }
-    if ((marks & 0x8080_8080) !== 0) this.marked = true
     view.setInt32(this.at, length)
     this.at = to + length
+    if ((marks & 0x8080_8080) !== 0 || this.cover.marker < 0) this.cover.cover(this.bytes, to, this.at, false)
   }
 
   private putSlowly(source: DataView, start: number, end: number, max: number): void {
     const octets = toHarmless(source, start, end, max)
-    this.bytes.set(octets, this.at + 4)
+    const to = this.at + 4
+    this.bytes.set(octets, to)
     this.view.setInt32(this.at, octets.length)
-    this.at += 4 + octets.length
-    if (this.marker !== 0) this.marked = true
+    this.at = to + octets.length
+    this.cover.cover(this.bytes, to, this.at, end - start > max)
   }
 }
+
+const PERCENT = 0x25
+const percents = 0x2525_2525
 
 const nibbles = new Uint8Array(256)
 for (let digit = 0; digit < 16; digit++) nibbles[digit.toString(16).charCodeAt(0)] = digit

@@ -3,7 +3,7 @@
 // It never writes a secret: not the credential's header, no query, and nothing behind a key prefix wherever it stands.
 import { type AddressWords, createAddressWords, parseAddressOctets } from '../core/address-octets.ts'
 import { ALLOW } from '../core/reason.ts'
-import { lowerCase, type RequestView } from '../core/request-view.ts'
+import type { RequestView } from '../core/request-view.ts'
 import { RecordBuffer } from './record-buffer.ts'
 import { allowedLane, deniedLane, type Lane, postgresEpochUnixMs } from './record-format.ts'
 import { outcomeOf, planRecords, type RecordedProfile, type RecordPlan } from './record-plan.ts'
@@ -62,7 +62,6 @@ export class RecordEncoder {
   private plans: RecordPlan[] = []
   private readonly allowed = new RecordBuffer()
   private readonly denied = new RecordBuffer()
-  private cover = new SecretCover([])
   private readonly direct: AddressWords = createAddressWords()
   /** A view of the request's octets; let go of with the batch. */
   private source: DataView = noView
@@ -79,9 +78,9 @@ export class RecordEncoder {
 
   /** Whatever stands behind one of these in a text of a request is covered. */
   coverPrefixes(prefixes: readonly string[]): void {
-    this.cover = new SecretCover(prefixes)
-    this.allowed.watchFor(this.cover.marker)
-    this.denied.watchFor(this.cover.marker)
+    const cover = new SecretCover(prefixes)
+    this.allowed.coverWith(cover)
+    this.denied.coverWith(cover)
   }
 
   /** Takes one decision. */
@@ -133,11 +132,15 @@ export class RecordEncoder {
     const { request, decision, values } = decided
     buffer.putTime(Math.round((values.unixMs - postgresEpochUnixMs) * 1000))
     buffer.putUuid(values.decisionId)
-    const constant = plan.byRule[decision.rule + 1] ?? plan.byRule[0]
+    const isAllowed = decision.code === ALLOW
+    const byRule = isAllowed ? plan.allowedByRule : plan.deniedByRule
+    const constant = byRule[decision.rule + 1] ?? byRule[0]
     if (constant === undefined) throw new Error('a plan has a constant for requests without a rule')
     buffer.putConstant(constant)
-    buffer.putConstant(outcomeOf(decision.code))
-    buffer.putInt16(plan.keepsStatus ? decided.status : 0)
+    if (!isAllowed) {
+      buffer.putConstant(outcomeOf(decision.code))
+      buffer.putInt16(plan.keepsStatus ? decided.status : 0)
+    }
     if (plan.keepsEnvironment && values.environment !== '') {
       buffer.putOwn(this.views.ofText(values.environment), this.views.textLength)
     } else {
@@ -148,12 +151,8 @@ export class RecordEncoder {
     if (plan.keepsApiKey) buffer.putOwn(this.views.ofApiKey(apiKeyId.octets), apiKeyId.length)
     else buffer.putEmpty()
     this.writeAddresses(buffer, plan, request)
-    const texts = buffer.at
     if (request.http) this.writeTexts(buffer, plan, request)
     else for (let i = 0; i < requestTexts; i++) buffer.putEmpty()
-    if (buffer.marked || (this.cover.marker < 0 && this.cover.isNeeded)) {
-      this.cover.cover(buffer.bytes, texts, buffer.at)
-    }
     if (plan.support !== null && values.hasSupportId) {
       buffer.putWrapped(plan.support.prefix, values.supportId, plan.support.suffix)
     } else {
@@ -210,14 +209,16 @@ export class RecordEncoder {
 
   /** Both headers in one walk, which looks at lengths first. */
   private findHeaders({ bytes, headers, headerCount }: RequestView): void {
+    const { source } = this
+    const base = bytes.byteOffset
     this.userAgent = this.requestId = -1
     for (let index = 0; index < headerCount; index++) {
       const start = headers[index * 4] ?? 0
       const length = (headers[index * 4 + 1] ?? 0) - start
-      if (length === 10) {
-        if (this.userAgent < 0 && isName(bytes, start, 'user-agent')) this.userAgent = index
-      } else if (length === 12) {
-        if (this.requestId < 0 && isName(bytes, start, 'x-request-id')) this.requestId = index
+      if (length === userAgentName.length) {
+        if (this.userAgent < 0 && isName(source, base + start, userAgentName)) this.userAgent = index
+      } else if (length === requestIdName.length) {
+        if (this.requestId < 0 && isName(source, base + start, requestIdName)) this.requestId = index
       }
     }
   }
@@ -226,11 +227,32 @@ export class RecordEncoder {
 /** Texts of a request in a record. */
 const requestTexts = 5
 
-function isName(bytes: Uint8Array, start: number, name: string): boolean {
-  for (let i = 0; i < name.length; i++) {
-    if (lowerCase[bytes[start + i] ?? 0] !== name.charCodeAt(i)) return false
+/** A header name of at least eight characters as words: the first two and the last, all in lower case. */
+interface NameWords {
+  readonly length: number
+  readonly words: readonly [number, number, number]
+}
+
+const userAgentName = nameWords('user-agent')
+const requestIdName = nameWords('x-request-id')
+/** Makes letters small. Of what else it changes nothing can be in a header name. */
+const smallLetters = 0x2020_2020
+
+function nameWords(name: string): NameWords {
+  const octets = Buffer.from(name)
+  return {
+    length: octets.length,
+    words: [octets.readInt32LE(0), octets.readInt32LE(4), octets.readInt32LE(octets.length - 4)],
   }
-  return true
+}
+
+/** Whether the name at `start`, which is as long as `name`, is that name in whatever letter case. */
+function isName(source: DataView, start: number, { length, words }: NameWords): boolean {
+  return (
+    (source.getInt32(start, true) | smallLetters) === words[0] &&
+    (source.getInt32(start + 4, true) | smallLetters) === words[1] &&
+    (source.getInt32(start + length - 4, true) | smallLetters) === words[2]
+  )
 }
 
 /** Start of the host behind what some clients write before an `@`. */

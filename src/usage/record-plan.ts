@@ -1,6 +1,6 @@
 // What of a profile stands in every record of its requests, encoded once: names, routes, scopes, and which members are kept.
 // Made when a profile is first met, thrown away with it; nothing of a request is in here.
-import { ALLOW, denialReasons, reasonOf } from '../core/reason.ts'
+import { denialReasons, reasonOf } from '../core/reason.ts'
 import type { RouteRule } from '../core/route-table.ts'
 import type { Constant } from './record-buffer.ts'
 import { toBounded } from './text-guard.ts'
@@ -24,7 +24,9 @@ export interface RecordPlan {
   readonly profile: RecordedProfile | null
   readonly recordsAllowed: boolean
   /** profile, route, required_scope, client_ip_mode: by rule, one further than its index, since no rule is -1. */
-  readonly byRule: readonly Constant[]
+  readonly deniedByRule: readonly Constant[]
+  /** The same, then decision, reason and status. */
+  readonly allowedByRule: readonly Constant[]
   /** What stands around the UUID of a support id; null: none is kept. */
   readonly support: { readonly prefix: Buffer; readonly suffix: Buffer } | null
   readonly keepsApiKey: boolean
@@ -42,17 +44,18 @@ export interface RecordPlan {
 /** @param clientIpMode how this process finds the client's address */
 export function planRecords(profile: RecordedProfile | null, clientIpMode: string): RecordPlan {
   const keeps = (member: string) => profile === null || profile.usageLog.fields.includes(member)
-  const constantOf = (rule: RouteRule | undefined) =>
-    encode([
-      toBounded(profile?.name ?? '', usageTextMax.name),
-      toBounded(keeps('route') ? (rule?.path ?? '') : '', usageTextMax.route),
-      toBounded(keeps('required_scope') ? (rule?.requiredScope ?? '') : '', usageTextMax.requiredScope),
-      toBounded(keeps('client_ip') ? clientIpMode : '', usageTextMax.name),
-    ])
+  const valuesOf = (rule: RouteRule | undefined) => [
+    toBounded(profile?.name ?? '', usageTextMax.name),
+    toBounded(keeps('route') ? (rule?.path ?? '') : '', usageTextMax.route),
+    toBounded(keeps('required_scope') ? (rule?.requiredScope ?? '') : '', usageTextMax.requiredScope),
+    toBounded(keeps('client_ip') ? clientIpMode : '', usageTextMax.name),
+  ]
+  const rules = [undefined, ...(profile?.policy.routes.rules ?? [])]
   return {
     profile,
     recordsAllowed: profile === null || profile.usageLog.record === 'all',
-    byRule: [undefined, ...(profile?.policy.routes.rules ?? [])].map(constantOf),
+    deniedByRule: rules.map(rule => encode(valuesOf(rule))),
+    allowedByRule: rules.map(rule => encode([...valuesOf(rule), ...outcome('allow', ''), noStatus])),
     support: keeps('support_id') ? aroundUuid(profile?.management.ids.support ?? null) : null,
     keepsApiKey: keeps('api_key_id'),
     keepsEnvironment: keeps('environment'),
@@ -73,17 +76,17 @@ function aroundUuid(template: string | null): RecordPlan['support'] {
   return { prefix: Buffer.from(prefix), suffix: Buffer.from(suffix) }
 }
 
-const allowed = encodeOutcome('allow', '')
-const denied = denialReasons.map((_, code) => encodeOutcome('deny', reasonOf(code)))
-const failed = encodeOutcome('deny', reasonOf(0))
+const noStatus = Buffer.alloc(2)
+const denied = denialReasons.map((_, code) => encode(outcome('deny', reasonOf(code))))
+const failed = encode(outcome('deny', reasonOf(0)))
 
-/** decision and reason of a code. */
+/** decision and reason of a denial's code. */
 export function outcomeOf(code: number): Constant {
-  return code === ALLOW ? allowed : (denied[code] ?? failed)
+  return denied[code] ?? failed
 }
 
-function encodeOutcome(decision: UsageDecision, reason: string): Constant {
-  return encode([Buffer.from(decision), Buffer.from(reason)])
+function outcome(decision: UsageDecision, reason: string): Buffer[] {
+  return [Buffer.from(decision), Buffer.from(reason)]
 }
 
 /** Values with their lengths, and room up to a multiple of 4. */

@@ -262,6 +262,32 @@ describe('a secret', () => {
     expect(one({ ...allowed, path: '/x/bbb_live_keys/y_z' }).path).toBe('/x/bbb_live_keys/y_z')
   })
 
+  it.each(['bbb%5Flive_', 'bbb_live%5f', '%62%62b%5F%6Cive%5f'])(
+    'is covered behind a prefix in the spelling %s',
+    prefix => {
+      const body = B1.secret.slice('bbb_live_'.length)
+      expect(one({ ...allowed, path: `/x/${prefix}${body}/y%20z` }).path).toBe(
+        `/x/${prefix}${'*'.repeat(body.length)}/y%20z`,
+      )
+    },
+  )
+
+  it('is covered where its text was cut, however little of it is left', () => {
+    const maxes = { path: usageTextMax.path, userAgent: usageTextMax.userAgent, requestId: usageTextMax.requestId }
+    const rest = 'bbb_live_'.length + 3
+    const filled = (max: number, first: string) => `${first.padEnd(max - rest, '.')}${B1.secret}`
+    const row = one({
+      ...allowed,
+      path: filled(maxes.path, '/'),
+      headers: [
+        ['user-agent', filled(maxes.userAgent, 'a')],
+        ['x-request-id', filled(maxes.requestId, 'r')],
+      ],
+    })
+    for (const text of [row.path, row.userAgent, row.requestId]) expect(text).toMatch(/[./]bbb_live_\*{3}$/)
+    expect(one({ ...allowed, path: '/x/bbb_live_abc' }).path).toBe('/x/bbb_live_abc')
+  })
+
   it('is covered as well where prefixes share no octet', () => {
     const recorded = createRecorded()
     recorded.encoder.coverPrefixes(['AB', 'xy'])
