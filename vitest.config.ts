@@ -34,7 +34,14 @@ export default defineConfig({
     projects: [
       { test: { ...everywhere, name: 'all', include: ['test/**/*.test.ts'] } },
       // What goes through a check's listener, over the other transport.
-      { test: { ...everywhere, name: 'h2', include: ['test/e2e/**/*.test.ts'], env: { CHECK_TRANSPORT: 'h2' } } },
+      {
+        test: {
+          ...everywhere,
+          name: 'grpc-js',
+          include: ['test/e2e/**/*.test.ts'],
+          env: { CHECK_TRANSPORT: 'grpc-js' },
+        },
+      },
     ],
   },
 })

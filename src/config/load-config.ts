@@ -125,7 +125,7 @@ function complete({ role, cwd }: ConfigSources, values: SettingValues): Config {
       tls: tlsFiles(values['check.tls.cert'], values['check.tls.key'], values['check.tls.client_ca'], absolute),
       profiles: values['check.profiles'] ?? null,
       ownFailure: values['check.own_failure'] ?? 'denied-503',
-      transport: values['check.transport'] ?? 'grpc-js',
+      transport: values['check.transport'] ?? 'h2',
       workers: values['check.workers'] ?? 1,
     },
     als: { listen: values['als.listen'] ?? listen['als.listen'] },

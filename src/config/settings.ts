@@ -155,7 +155,7 @@ export const settings = {
     form: 'text',
     schema: z.enum(['grpc-js', 'h2']),
     accepts: 'grpc-js or h2',
-    fallback: '`grpc-js`',
+    fallback: '`h2`',
     meaning: 'how the bytes of a check arrive; TLS listeners use grpc-js whatever it says',
   }),
   'check.workers': setting({
