@@ -67,7 +67,7 @@ function readApiKey(digest: Uint8Array, row: RawRow): ApiKeyEntry | InvalidEntry
   const environment = row['environment']
   if (!isName(environment) || !SHORT_NAME.test(environment)) return bad('environment')
   const lineage = row['lineage_id']
-  if (!isId(lineage)) return bad('lineage_id')
+  if (lineage !== id && !isId(lineage)) return bad('lineage_id')
   const scopeMode = readScopeMode(row['scope_mode'])
   if (scopeMode === UNREADABLE) return bad('scope_mode')
   const scopes = list(row['scopes'], SCOPES_MAX)

@@ -37,6 +37,9 @@ export class IdShapes {
   private readonly numbers = new Map<string, number>()
   private readonly shapes: (Shape | undefined)[] = []
   private readonly unused: number[] = []
+  /** The shape met last: most ids have it. */
+  private last: CutId | undefined
+  private lastNumber = -1
 
   get size(): number {
     return this.numbers.size
@@ -50,27 +53,40 @@ export class IdShapes {
   /** Holds the shape of `id`, writes its UUID into `out`, and gives the shape's number. */
   hold(id: string, out: Int32Array): number {
     const cut = cutId(id, out)
-    const key = keyOf(cut)
-    const known = this.shapes[this.numbers.get(key) ?? -1]
-    if (known !== undefined) known.holders++
-    return this.numbers.get(key) ?? this.add(key, cut)
+    const number = this.numberOf(cut)
+    const known = this.shapes[number]
+    if (known === undefined) return this.add(cut)
+    known.holders++
+    return number
   }
 
   /** The number of the shape of `id` if it is held, else -1; the UUID is written in any case. */
   find(id: string, out: Int32Array): number {
-    return this.numbers.get(keyOf(cutId(id, out))) ?? -1
+    return this.numberOf(cutId(id, out))
+  }
+
+  private numberOf(cut: CutId): number {
+    const { last } = this
+    if (last !== undefined && last.prefix === cut.prefix && last.suffix === cut.suffix && last.hasUuid === cut.hasUuid)
+      return this.lastNumber
+    const number = this.numbers.get(keyOf(cut)) ?? -1
+    this.last = number < 0 ? undefined : cut
+    this.lastNumber = number
+    return number
   }
 
   release(number: number): void {
     const shape = this.shapes[number]
     if (shape === undefined || --shape.holders > 0) return
     this.numbers.delete(shape.key)
+    this.last = undefined
     this.shapes[number] = undefined
     this.unused.push(number)
   }
 
   clear(): void {
     this.numbers.clear()
+    this.last = undefined
     this.shapes.length = 0
     this.unused.length = 0
   }
@@ -90,7 +106,8 @@ export class IdShapes {
     return shape === undefined ? 0 : shape.prefix.length + shape.suffix.length + (shape.hasUuid ? uuidLength : 0)
   }
 
-  private add(key: string, { prefix, suffix, hasUuid }: CutId): number {
+  private add({ prefix, suffix, hasUuid }: CutId): number {
+    const key = keyOf({ prefix, suffix, hasUuid })
     const number = this.unused.pop() ?? this.shapes.length
     const shape = { key, prefix: Buffer.from(prefix), suffix: Buffer.from(suffix), hasUuid, holders: 1 }
     this.shapes[number] = shape

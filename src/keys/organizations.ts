@@ -31,6 +31,9 @@ export class Organizations {
   private readonly uuid = new Int32Array(uuidWords)
   private readonly hashed = new Int32Array(uuidWords)
   private count = 0
+  /** The organization held last: keys of one organization come one after another. */
+  private lastId: string | undefined
+  private lastNumber = 0
 
   constructor(profiles: NameTable) {
     this.profiles = profiles
@@ -62,7 +65,11 @@ export class Organizations {
 
   /** The number of an organization that one more API key names, present or not. */
   hold(id: string): number {
-    const number = this.find(id) ?? this.add(id)
+    if (id !== this.lastId) {
+      this.lastNumber = this.find(id) ?? this.add(id)
+      this.lastId = id
+    }
+    const number = this.lastNumber
     this.write(number, HOLDERS, this.read(number, HOLDERS) + 1)
     return number
   }
@@ -104,6 +111,7 @@ export class Organizations {
     this.index.clear()
     this.unused.length = 0
     this.count = 0
+    this.lastId = undefined
   }
 
   private find(id: string): number | undefined {
@@ -136,6 +144,7 @@ export class Organizations {
 
   private dropUnneeded(number: number): void {
     if (this.read(number, HOLDERS) > 0 || (this.read(number, STATE) & PRESENT) !== 0) return
+    if (number === this.lastNumber) this.lastId = undefined
     this.index.remove(this.hashOf(number), number)
     this.shapes.release(this.read(number, SHAPE))
     this.unused.push(number)

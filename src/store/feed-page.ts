@@ -1,15 +1,19 @@
 // Result rows of the feed's statements into the feed's own shapes. Structure only: what stands in the columns of an API key
 // or an organization is passed on as the driver gave it.
 import type { FeedChange, FeedPage, FeedRevision, RawRow } from '../feed/feed-source.ts'
-import { apiKeyColumns, organizationColumns, proofsColumn, readHeadColumns } from './feed-statements.ts'
-
-type Columns = readonly (readonly [name: string, expression: string])[]
+import {
+  apiKeyColumns,
+  type FeedColumn,
+  organizationColumns,
+  proofsColumn,
+  readHeadColumns,
+} from './feed-statements.ts'
 
 /** Builds a row object from an array, beginning at `offset`. */
-export function rawRow(values: readonly unknown[], columns: Columns, offset = 0): RawRow {
+export function rawRow(values: readonly unknown[], columns: readonly FeedColumn[], offset = 0): RawRow {
   const row: Record<string, unknown> = {}
   let at = offset
-  for (const [name] of columns) row[name] = values[at++]
+  for (const { name } of columns) row[name] = values[at++]
   return row
 }
 

@@ -1,17 +1,20 @@
 // The feed's port on PostgreSQL: one connection of its own carries heartbeat, read, load and hints.
 // What fails or is given up is destroyed with its socket and never used again. It decides nothing: rows go over as they came.
 import { Socket } from 'node:net'
+import type { Duplex } from 'node:stream'
 import pg from 'pg'
-import type { BeatReport, FeedConnection, FeedSource, LoadSink } from '../feed/feed-source.ts'
+import type { BeatReport, FeedConnection, FeedSource, LoadSink, RawRow } from '../feed/feed-source.ts'
 import { explainConnect } from './connect-failure.ts'
 import { type Database, type Session, sessionConfig } from './connection.ts'
+import { copyOut } from './copy-out.ts'
 import { rawRow, toFeedPage } from './feed-page.ts'
 import {
   apiKeyColumns,
   apiKeyEstimateStatement,
   beatStatement,
-  declareApiKeys,
-  declareOrganizations,
+  copyApiKeys,
+  copyOrganizations,
+  type FeedColumn,
   hasProofsStatement,
   loadHeadStatement,
   loadSlotStatement,
@@ -43,10 +46,6 @@ export interface SidecarSelf {
  * no long turn of the event loop.
  */
 const loadSliceRows = 100
-/** Rows that the server is asked for at a time: its work and ours overlap within one answer. */
-const loadFetchRows = 10_000
-
-const fetchNext: pg.QueryArrayConfig = { text: `FETCH ${loadFetchRows} FROM served`, rowMode: 'array' }
 
 /** Session settings of the feed connection (freshness.md section 4). */
 export function feedSession(self: SidecarSelf): Session {
@@ -91,6 +90,24 @@ export function createFeedSource(database: Database, self: SidecarSelf): FeedSou
   }
 }
 
+/** Octets after which reading waits for the next turn of the event loop: some 100 rows, a millisecond of parsing. */
+const turnOctets = 32 * 1024
+
+/** Without a pause all that the kernel holds is parsed in one turn, and checks wait for a page of some thousand rows. */
+function readInTurns(stream: Duplex): void {
+  let octets = 0
+  stream.on('data', (chunk: Buffer) => {
+    if (octets === 0) {
+      setImmediate(() => {
+        octets = 0
+        stream.resume()
+      })
+    }
+    octets += chunk.length
+    if (octets >= turnOctets) stream.pause()
+  })
+}
+
 class PostgresFeedConnection implements FeedConnection {
   private readonly socket = new Socket()
   private readonly client: pg.Client
@@ -113,6 +130,7 @@ class PostgresFeedConnection implements FeedConnection {
       } catch (error) {
         throw explainConnect(error, 'gw_sidecar')
       }
+      readInTurns(this.client.connection.stream)
       await requireSchema(this.client)
       this.hasProofs = (await this.rows(hasProofsStatement, []))[0]?.[0] === true
       this.client.on('notification', onHint)
@@ -163,12 +181,9 @@ class PostgresFeedConnection implements FeedConnection {
         const [estimate] = (await this.rows(apiKeyEstimateStatement, []))[0] ?? []
         if (typeof estimate === 'number' && estimate > 0) sink.expect(estimate)
       }
-      await this.slices(declareOrganizations, [this.self.onlyProfiles], rows =>
-        sink.organizations(rows.map(row => rawRow(row, organizationColumns))),
-      )
-      await this.slices(declareApiKeys, [this.self.onlyProfiles], rows =>
-        sink.apiKeys(rows.map(row => rawRow(row, apiKeyColumns))),
-      )
+      const profiles = this.self.onlyProfiles?.map(name => this.client.escapeLiteral(name)) ?? null
+      await this.slices(copyOrganizations(profiles), organizationColumns, rows => sink.organizations(rows))
+      await this.slices(copyApiKeys(profiles), apiKeyColumns, rows => sink.apiKeys(rows))
       await this.client.query('COMMIT')
       return { revision, nonce }
     })
@@ -185,47 +200,24 @@ class PostgresFeedConnection implements FeedConnection {
     this.socket.destroy()
   }
 
+  /** Hands on the rows of a copy slice by slice, as they arrive. A throw of `take` rejects. */
   private async slices(
-    declare: string,
-    values: readonly unknown[],
-    take: (rows: readonly (readonly unknown[])[]) => void,
+    statement: string,
+    columns: readonly FeedColumn[],
+    take: (rows: readonly RawRow[]) => void,
   ): Promise<void> {
-    await this.client.query(declare, [...values])
-    while ((await this.fetch(take)) === loadFetchRows);
-    await this.client.query('CLOSE served')
-  }
-
-  /** Fetches once and hands on what arrives, slice by slice. Resolves to the number of rows; a throw of `take` rejects. */
-  private fetch(take: (rows: readonly (readonly unknown[])[]) => void): Promise<number> {
-    return new Promise((resolve, reject) => {
-      const query = new pg.Query<unknown[]>(fetchNext)
-      let slice: unknown[][] = []
-      let count = 0
-      const handOn = () => {
-        const rows = slice
-        slice = []
-        if (rows.length > 0) take(rows)
-      }
-      const guarded = (work: () => void) => {
-        try {
-          work()
-        } catch (error) {
-          reject(error) // the connection is destroyed for it; what still arrives until then goes nowhere
-          this.destroy()
-        }
-      }
-      query.on('row', row => {
-        count++
-        slice.push(row)
-        if (slice.length === loadSliceRows) guarded(handOn)
-      })
-      query.on('end', () => {
-        guarded(handOn)
-        resolve(count)
-      })
-      query.on('error', reject)
-      this.client.query(query)
+    let slice: RawRow[] = []
+    const handOn = () => {
+      const rows = slice
+      slice = []
+      if (rows.length > 0) take(rows)
+    }
+    const forms = columns.map(({ form }) => form)
+    await copyOut(this.client, statement, forms, row => {
+      slice.push(rawRow(row, columns))
+      if (slice.length === loadSliceRows) handOn()
     })
+    handOn()
   }
 
   /** Rows of a page. The table of proofs may come while this connection lives: then the page is read once more with them. */

@@ -1,40 +1,48 @@
 // The statements of the watermark protocol (freshness.md section 4) and the shape of their rows.
 // One statement is one snapshot: nothing here may be split in two, or the proof of the feed falls.
+import type { ColumnForm } from './copy-out.ts'
 
-/** Columns of `api_keys` that decisions read. Every expression is total: a value that cannot be right arrives as it is. */
-export const apiKeyColumns: readonly (readonly [name: string, expression: string])[] = [
-  ['id', 'k.id'],
-  ['organization_id', 'k.organization_id'],
-  ['digest', 'k.digest'],
-  ['pepper_id', 'k.pepper_id'],
-  ['environment', 'k.environment'],
-  ['scope_mode', 'k.scope_mode'],
-  ['scopes', 'k.scopes'],
-  ['allowlist_binary', 'k.allowlist_binary'],
-  ['expire_time', unixMicros('k.expire_time')],
-  ['grace_end_time', unixMicros('k.grace_end_time')],
-  ['suspend_time', unixMicros('k.suspend_time')],
-  ['revoke_time', unixMicros('k.revoke_time')],
-  ['delete_time', unixMicros('k.delete_time')],
-  ['rate_limit', 'k.rate_limit::text'],
-  ['rate_window_us', 'k.rate_window_us::text'],
-  ['lineage_id', 'k.lineage_id'],
-]
-
-/** Columns of `organizations` that decisions read. */
-export const organizationColumns: readonly (readonly [name: string, expression: string])[] = [
-  ['id', 'o.id'],
-  ['profile', 'o.profile'],
-  ['suspend_time', unixMicros('o.suspend_time')],
-]
-
-/** An instant as decimal text of Unix microseconds; `Infinity` and `-Infinity` stay themselves. */
-function unixMicros(column: string): string {
-  return `trunc(extract(epoch FROM ${column}) * 1000000)::text`
+/** A column that decisions read. A value that cannot be right arrives as it is, in a page and in a load. */
+export interface FeedColumn {
+  readonly name: string
+  /** How it stands in a load. */
+  readonly form: ColumnForm
 }
 
-function expressions(columns: readonly (readonly [name: string, expression: string])[]): string {
-  return columns.map(([, expression]) => expression).join(', ')
+/** Of `api_keys`. */
+export const apiKeyColumns: readonly FeedColumn[] = [
+  { name: 'id', form: 'text' },
+  { name: 'organization_id', form: 'name' },
+  { name: 'digest', form: 'octets' },
+  { name: 'pepper_id', form: 'name' },
+  { name: 'environment', form: 'name' },
+  { name: 'scope_mode', form: 'whole' },
+  { name: 'scopes', form: 'names' },
+  { name: 'allowlist_binary', form: 'octets' },
+  { name: 'expire_time', form: 'unixMicros' },
+  { name: 'grace_end_time', form: 'unixMicros' },
+  { name: 'suspend_time', form: 'unixMicros' },
+  { name: 'revoke_time', form: 'unixMicros' },
+  { name: 'delete_time', form: 'unixMicros' },
+  { name: 'rate_limit', form: 'whole' },
+  { name: 'rate_window_us', form: 'whole' },
+  { name: 'lineage_id', form: 'text' },
+]
+
+/** Of `organizations`. */
+export const organizationColumns: readonly FeedColumn[] = [
+  { name: 'id', form: 'text' },
+  { name: 'profile', form: 'name' },
+  { name: 'suspend_time', form: 'unixMicros' },
+]
+
+/** The columns of a page, as the driver understands them: an instant is decimal text of Unix microseconds, or `Infinity`. */
+function expressions(table: string, columns: readonly FeedColumn[]): string {
+  const expression = ({ name, form }: FeedColumn) => {
+    if (form === 'unixMicros') return `trunc(extract(epoch FROM ${table}.${name}) * 1000000)::text`
+    return `${table}.${name}`
+  }
+  return columns.map(expression).join(', ')
 }
 
 /**
@@ -85,7 +93,7 @@ SELECT h.revision, h.floor, n.nonce, w.nonce, (extract(epoch FROM clock_timestam
        r.revision, r.nonce, r.changes, c.ordinal, c.kind, c.digest, c.organization,
        $4::text[] IS NULL OR owner.profile = ANY ($4), $4::text[] IS NULL OR o.profile = ANY ($4),
        ${proofs},
-       ${expressions(apiKeyColumns)}, ${expressions(organizationColumns)}
+       ${expressions('k', apiKeyColumns)}, ${expressions('o', organizationColumns)}
 FROM feed_head h
 JOIN feed_revision n ON n.revision = h.revision
 LEFT JOIN feed_revision w ON w.revision = $2
@@ -111,12 +119,25 @@ export const loadHeadStatement =
 /** How many API keys the planner believes there are; negative when it never looked. */
 export const apiKeyEstimateStatement = "SELECT reltuples::float8 FROM pg_class WHERE oid = 'api_keys'::regclass"
 
-/** $1: the profiles served, or null for all. */
-export const declareOrganizations = `
-DECLARE served NO SCROLL CURSOR FOR SELECT ${expressions(organizationColumns)} FROM organizations o
-WHERE $1::text[] IS NULL OR o.profile = ANY ($1::text[])`
+/** What a load copies: organizations before their API keys. `profiles`: those served, as literals of SQL; null: all. */
+export function copyOrganizations(profiles: readonly string[] | null): string {
+  return copy(
+    'o',
+    organizationColumns,
+    `organizations o${profiles === null ? '' : ` WHERE o.profile = ANY (${array(profiles)})`}`,
+  )
+}
 
-/** $1: as above. */
-export const declareApiKeys = `
-DECLARE served NO SCROLL CURSOR FOR SELECT ${expressions(apiKeyColumns)} FROM api_keys k
-WHERE $1::text[] IS NULL OR k.organization_id IN (SELECT o.id FROM organizations o WHERE o.profile = ANY ($1::text[]))`
+export function copyApiKeys(profiles: readonly string[] | null): string {
+  if (profiles === null) return copy('k', apiKeyColumns, 'api_keys k')
+  const served = `SELECT o.id FROM organizations o WHERE o.profile = ANY (${array(profiles)})`
+  return copy('k', apiKeyColumns, `api_keys k WHERE k.organization_id IN (${served})`)
+}
+
+function array(literals: readonly string[]): string {
+  return `ARRAY[${literals.join(', ')}]::text[]`
+}
+
+function copy(table: string, columns: readonly FeedColumn[], from: string): string {
+  return `COPY (SELECT ${columns.map(({ name }) => `${table}.${name}`).join(', ')} FROM ${from}) TO STDOUT (FORMAT binary)`
+}

@@ -3,6 +3,7 @@ import { execFileSync } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
 import type pg from 'pg'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
+import { decodeApiKey } from '../../src/feed/decode-row.ts'
 import type { FeedConnection, RawRow } from '../../src/feed/feed-source.ts'
 import { createFeedSource, feedChannel, type SidecarSelf } from '../../src/store/feed-source.ts'
 import { loadSlotStatement } from '../../src/store/feed-statements.ts'
@@ -231,8 +232,8 @@ describe('read', () => {
       allowlist_binary: Buffer.alloc(0),
       expire_time: '1893553445678901',
       grace_end_time: null,
-      rate_limit: '5',
-      rate_window_us: '60000000',
+      rate_limit: 5n,
+      rate_window_us: 60_000_000n,
     })
   })
 
@@ -342,7 +343,7 @@ describe('read', () => {
         expect(revision.revision).toBe(applied + 1n)
         applied = revision.revision
         // The value of the row is the number of the last revision that the snapshot shows: its head.
-        expect(revision.rows[0]?.row?.['rate_limit']).toBe(String(page.head - start))
+        expect(revision.rows[0]?.row?.['rate_limit']).toBe(page.head - start)
       }
       pages += 1
     }
@@ -439,6 +440,31 @@ describe('load', () => {
     expect(new Set(load.apiKeys.map(row => row['organization_id']))).toEqual(new Set(['org_x']))
     expect(load.organizations.map(row => row['id'])).toEqual(['org_x'])
     expect((await loaded(await connect(self({ onlyProfiles: [] })))).apiKeys).toEqual([])
+  })
+
+  it.each([
+    "expire_time = '2030-01-02 03:04:05.678901+00', scopes = '{a.read,b.write}', rate_limit = 5, rate_window_us = 60000000",
+    "grace_end_time = '1999-12-31 23:59:59.999999+00', revoke_time = now(), delete_time = now(), suspend_time = now()",
+    "expire_time = 'infinity'",
+    "expire_time = '-infinity'",
+    "expire_time = '294276-12-31'",
+    "scopes = '{}', scope_mode = 2",
+    "scopes = '{{a.read,b.read},{c.read,d.read}}'",
+    "scopes = '{a.read,NULL}'",
+    "scopes = ARRAY['ä', '€', '😀']",
+    "allowlist_binary = '\\x0420cb007101000000000000000000000000'",
+  ])('means the same as a page: %s', async assignment => {
+    const name = `both ${assignment}`
+    const digest = testDigest(name)
+    await createKey(name)
+    const connection = await connect()
+    const before = await head(connection)
+    await updateKey(name, assignment)
+    const [revision] = (await connection.read(before, before, 1)).revisions
+    const inPage = revision?.rows[0]?.row ?? {}
+    const inLoad = (await loaded(connection)).apiKeys.find(row => digest.equals(row['digest'] as Buffer)) ?? {}
+    expect(Object.keys(inLoad)).toEqual(Object.keys(inPage))
+    expect(decodeApiKey(digest, inLoad)).toEqual(decodeApiKey(digest, inPage))
   })
 
   it('says beforehand how many API keys the planner expects', async () => {
