@@ -1,5 +1,6 @@
 // The statements of the watermark protocol (freshness.md section 4) and the shape of their rows.
 // One statement is one snapshot: nothing here may be split in two, or the proof of the feed falls.
+import { PAGE_CHANGES } from '../feed/constants.ts'
 import type { ColumnForm } from './copy-out.ts'
 
 /** A column that decisions read. A value that cannot be right arrives as it is, in a page and in a load. */
@@ -67,7 +68,7 @@ FROM jsonb_object_keys($7::jsonb) AS served(profile)`
 export const readHeadColumns = 16
 
 /**
- * Statement 2 of a cycle. $1 applied revision, $2 witness revision, $3 page size, $4 the profiles served, or null for all,
+ * Statement 2 of a cycle. $1 applied revision, $2 witness revision, $3 revisions at most, $4 the profiles served, or null for all,
  * $5 ids of own peppers. Rows are arrays; see feed-page.ts. What is not served comes with its change, since a revision must
  * be seen whole, but marked: the profile of an organization never changes, nor the organization of an API key. The proofs
  * of peppers, JSON from id to hex digits, stand in the first row of a revision alone.
@@ -97,7 +98,12 @@ SELECT h.revision, h.floor, n.nonce, w.nonce, (extract(epoch FROM clock_timestam
 FROM feed_head h
 JOIN feed_revision n ON n.revision = h.revision
 LEFT JOIN feed_revision w ON w.revision = $2
-LEFT JOIN (SELECT * FROM feed_revision WHERE revision > $1 ORDER BY revision LIMIT $3) r ON true
+LEFT JOIN (
+  SELECT * FROM (
+    SELECT p.*, sum(p.changes) OVER (ORDER BY p.revision) - p.changes AS changes_before
+    FROM (SELECT * FROM feed_revision WHERE revision > $1 ORDER BY revision LIMIT $3) p
+  ) q WHERE changes_before < ${PAGE_CHANGES}
+) r ON true
 LEFT JOIN changes c ON c.revision = r.revision
 LEFT JOIN api_keys k ON k.digest = c.digest
 LEFT JOIN organizations owner ON $4::text[] IS NOT NULL AND owner.id = k.organization_id

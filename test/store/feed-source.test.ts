@@ -3,6 +3,7 @@ import { execFileSync } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
 import type pg from 'pg'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
+import { PAGE_CHANGES } from '../../src/feed/constants.ts'
 import { decodeApiKey } from '../../src/feed/decode-row.ts'
 import type { FeedConnection, RawRow } from '../../src/feed/feed-source.ts'
 import { createFeedSource, feedChannel, type SidecarSelf } from '../../src/store/feed-source.ts'
@@ -235,6 +236,26 @@ describe('read', () => {
       rate_limit: 5n,
       rate_window_us: 60_000_000n,
     })
+  })
+
+  it('ends behind the revision that brings its changes to the bound, and goes on from there', async () => {
+    const connection = await connect()
+    const start = await head(connection)
+    const digests = Array.from({ length: PAGE_CHANGES - 1 }, (_, i) => testDigest(`bounded ${i}`))
+    const recordMany = () =>
+      client.query('SELECT gw_record($1, $2, $3)', [digests.map(() => 1), digests, digests.map(() => null)])
+    for (let i = 0; i < 5; i++) await recordMany()
+    const sizes: number[] = []
+    for (let applied = start; ; ) {
+      const { head: last, revisions } = await connection.read(applied, start, 50)
+      sizes.push(revisions.length)
+      for (const { revision, changes, rows } of revisions) {
+        expect(revision).toBe(++applied)
+        expect(rows.length).toBe(changes)
+      }
+      if (applied === last) break
+    }
+    expect(sizes).toEqual([2, 2, 1])
   })
 
   it('gives null for a row that is gone', async () => {
