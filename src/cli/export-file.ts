@@ -1,13 +1,18 @@
 // The file of an export. It is written beside its name until it is whole, with a note of how far it goes, so that the same
-// command goes on there. What the note tells of is on disk before the note is.
+// command goes on there. What the note tells of is on disk before the note is. Replaces no file unless that is asked for, and
+// never anything that is no file: a device or a pipe is written to as it is.
 import {
   closeSync,
+  constants,
   existsSync,
   fdatasyncSync,
   fsyncSync,
   ftruncateSync,
+  linkSync,
+  lstatSync,
   openSync,
   readFileSync,
+  realpathSync,
   renameSync,
   rmSync,
   statSync,
@@ -15,6 +20,7 @@ import {
   writeSync,
 } from 'node:fs'
 import { z } from 'zod'
+import { codeOf } from '../config/read-environment.ts'
 import type { ExportUsageLogsResponse } from '../gen/gatewarden/admin/v1/usage_admin.ts'
 import { CommandFailure, type Io } from './command.ts'
 
@@ -46,10 +52,49 @@ export interface Target {
   close(): void
 }
 
-/** Opens the file, or what there is of it unless `restart`. @throws CommandFailure, Error of node:fs */
-export function openExportFile(file: string, question: Question, restart: boolean, io: Io): Target {
+/** What is to become of what is there. */
+export interface Replacing {
+  /** An unfinished export is begun anew. */
+  readonly restart: boolean
+  /** A file is replaced. */
+  readonly force: boolean
+}
+
+/** Opens what `path` leads to, symbolic links followed. @throws CommandFailure, Error of node:fs */
+export function openExportFile(path: string, question: Question, replacing: Replacing, io: Io): Target {
+  const found = statSync(path, { throwIfNoEntry: false })
+  if (found?.isCharacterDevice() || found?.isFIFO()) return streamTarget(path)
+  if (found === undefined) {
+    if (lstatSync(path, { throwIfNoEntry: false }) === undefined) return fileTarget(path, question, replacing, io)
+    throw new CommandFailure(`${path} is a symbolic link that leads nowhere; name a file.`)
+  }
+  if (!found.isFile())
+    throw new CommandFailure(`${path} is neither a file nor a directory, device or pipe; name another.`)
+  const file = realpathSync(path)
+  if (!replacing.force) throw new CommandFailure(existsText(file))
+  return fileTarget(file, question, replacing, io)
+}
+
+function existsText(file: string): string {
+  return `${file} exists already; give --force to replace it, or name another.`
+}
+
+function streamTarget(path: string): Target {
+  const handle = openSync(path, constants.O_WRONLY)
+  return {
+    begun: undefined,
+    take: ({ data }) => writeWhole(handle, data, null),
+    finish: () => path,
+    close: () => closeSync(handle),
+  }
+}
+
+function fileTarget(file: string, question: Question, { restart, force }: Replacing, io: Io): Target {
   const [part, noteFile] = [`${file}.part`, `${file}.part.json`]
-  const begun = restart || !existsSync(part) ? undefined : progressOf(part, noteFile, question, io)
+  const left = lstatSync(part, { throwIfNoEntry: false })
+  if (left?.isFile() === false)
+    throw new CommandFailure(`${part} is no regular file; move it away, or name another file with --out.`)
+  const begun = restart || left === undefined ? undefined : progressOf(part, left.size, noteFile, question, io)
   // A note must never be taken for one of what is written from here on.
   if (begun === undefined) rmSync(noteFile, { force: true })
   const handle = openSync(part, begun === undefined ? 'w' : 'r+', 0o600)
@@ -59,8 +104,7 @@ export function openExportFile(file: string, question: Question, restart: boolea
   return {
     begun,
     take(chunk, rows) {
-      for (let from = 0; from < chunk.data.length; )
-        from += writeSync(handle, chunk.data, from, chunk.data.length - from, bytes + from)
+      writeWhole(handle, chunk.data, bytes)
       bytes += chunk.data.length
       if (chunk.resumeToken === '') return
       fdatasyncSync(handle)
@@ -70,7 +114,7 @@ export function openExportFile(file: string, question: Question, restart: boolea
     },
     finish() {
       fsyncSync(handle)
-      renameSync(part, file)
+      place(part, file, force)
       rmSync(noteFile, { force: true })
       return file
     },
@@ -78,9 +122,31 @@ export function openExportFile(file: string, question: Question, restart: boolea
   }
 }
 
+/** Writes all of `data`; `position` null: where the last write ended. */
+function writeWhole(handle: number, data: Uint8Array, position: number | null): void {
+  for (let from = 0; from < data.length; )
+    from += writeSync(handle, data, from, data.length - from, position === null ? null : position + from)
+}
+
+/** Gives a whole file its name, in one step. @throws CommandFailure if there is another by now */
+function place(part: string, file: string, force: boolean): void {
+  if (!force && isLinked(part, file)) rmSync(part)
+  else renameSync(part, file)
+}
+
+/** Whether the file has its second name: not on a file system without hard links. */
+function isLinked(part: string, file: string): boolean {
+  try {
+    linkSync(part, file)
+    return true
+  } catch (error) {
+    if (codeOf(error) === 'EEXIST') throw new CommandFailure(existsText(file))
+    return false
+  }
+}
+
 /** The note of an unfinished file; undefined where it begins anew, which is told unless the file is empty. */
-function progressOf(part: string, noteFile: string, { given }: Question, io: Io): Note | undefined {
-  const { size } = statSync(part)
+function progressOf(part: string, size: number, noteFile: string, { given }: Question, io: Io): Note | undefined {
   const begun = readNote(noteFile)
   if (begun !== undefined && begun.given !== given) {
     throw new CommandFailure(`${part} is of another export; finish that one, or give --restart.`)

@@ -39,6 +39,7 @@ const flags = {
     help: 'file, or directory for a file of a telling name; default standard output',
   },
   restart: { type: 'boolean', help: 'begin anew although an unfinished export is there' },
+  force: { type: 'boolean', help: 'replace the file if there is one' },
   ...exportClientFlags,
 } as const satisfies Flags
 
@@ -117,7 +118,8 @@ function targetOf(invocation: Invocation, io: Io, request: Asked): Target {
   const given = JSON.stringify([request.parent, request.orderBy, request.columns, ...givenFlags(invocation)])
   try {
     const file = fileOf(resolve(io.cwd, out), request, io)
-    return openExportFile(file, { given, asked: request }, invocation.flag('restart'), io)
+    const replacing = { restart: invocation.flag('restart'), force: invocation.flag('force') }
+    return openExportFile(file, { given, asked: request }, replacing, io)
   } catch (error) {
     if (error instanceof CommandFailure) throw error
     throw new CommandFailure(`${out} cannot be written (${codeOf(error)}).`)
@@ -146,6 +148,7 @@ export const usageExportCommand: Command = {
   summary: 'Export requests as CSV.',
   details: [
     'An export that broke off goes on when the same command is run again. At most 1000000 rows; exit 1 if there are more.',
+    '--out follows a symbolic link and leaves it; what it leads to counts. A device or pipe is written to as it is, without going on.',
   ],
   positionals: [{ ...organizationPositional, help: 'organizations/ID or ID; - for all that you may see' }],
   flags,

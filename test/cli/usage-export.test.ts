@@ -1,9 +1,23 @@
 // Where `usage export` writes: what is there is never lost, what is unfinished goes on, what cannot be written is said.
 // The service is a script of chunks: which one is missing and where the connection ends is up to the test.
-import fs, { existsSync, mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
+import { execFile, execFileSync } from 'node:child_process'
+import { once } from 'node:events'
+import fs, {
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+  symlinkSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs'
 import { syncBuiltinESMExports } from 'node:module'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import { UsageAdminService } from '../../src/gen/gatewarden/admin/v1/usage_admin.ts'
 import { RpcError } from '../../src/rpc/errors.ts'
@@ -11,6 +25,7 @@ import { listen } from '../../src/rpc/listen.ts'
 import { addService, createServer } from '../../src/rpc/server.ts'
 import { runClient } from '../bin/serving.ts'
 import { keepLog } from '../rpc/harness.ts'
+import { commandFile } from '../support/gatewarden-process.ts'
 
 let directory = ''
 let environment: Record<string, string> = {}
@@ -19,6 +34,8 @@ let close = () => {}
 let chunks: readonly string[] = []
 /** Chunks that are sent before the call is refused. */
 let sentMax = Number.POSITIVE_INFINITY
+/** Is called before each chunk. */
+let meanwhile: () => unknown = () => undefined
 /** The tokens that calls began with. */
 let tokens: string[] = []
 
@@ -26,6 +43,7 @@ beforeEach(async () => {
   directory = mkdtempSync(join(tmpdir(), 'gwx-'))
   chunks = ['a\r\n', 'first\r\n', 'second\r\n', 'third\r\n']
   sentMax = Number.POSITIVE_INFINITY
+  meanwhile = () => undefined
   tokens = []
   const server = createServer()
   const { exportUsageLogs } = UsageAdminService
@@ -48,6 +66,7 @@ async function* serve({ resumeToken }: { readonly resumeToken: string }) {
   const from = Number(resumeToken)
   for (const [sent, text] of chunks.slice(from).entries()) {
     if (sent === sentMax) throw new RpcError('EXPORT_LIMIT', 'no more for now')
+    meanwhile()
     const next = from + sent + 1
     const last = next === chunks.length
     yield { data: Buffer.from(text), rows: 1, resumeToken: last ? '' : String(next), last, truncated: false }
@@ -125,5 +144,115 @@ describe('an unfinished file', () => {
     sentMax = 3
     expect((await run('--out', 'x.csv')).code).toBe(1)
     expect(told).toEqual([3, 10, 18].map(bytes => [bytes, bytes]))
+  })
+})
+
+describe('what is there already', () => {
+  const names = () => readdirSync(directory).filter(name => !name.startsWith('admin.'))
+
+  test('a file is refused before anything is asked, and kept', async () => {
+    writeFileSync(at('x.csv'), 'of value')
+    const { code, err } = await run('--out', 'x.csv')
+    const told = `${at('x.csv')} exists already; give --force to replace it, or name another`
+    expect([code, err]).toEqual([1, `gatewarden usage export: ${told}.\n`])
+    expect([readFileSync(at('x.csv'), 'utf8'), tokens, names()]).toEqual(['of value', [], ['x.csv']])
+  })
+
+  test('a file is replaced with --force, at once and only by a whole one', async () => {
+    writeFileSync(at('x.csv'), 'of value')
+    sentMax = 2
+    expect((await run('--out', 'x.csv', '--force')).code).toBe(1)
+    sentMax = Number.POSITIVE_INFINITY
+    const seen = new Set<string>()
+    meanwhile = () => seen.add(readFileSync(at('x.csv'), 'utf8'))
+    expect(await run('--out', 'x.csv', '--force')).toMatchObject({ code: 0 })
+    expect([tokens, [...seen]]).toEqual([['', '2'], ['of value']])
+    expect([readFileSync(at('x.csv'), 'utf8'), names()]).toEqual([whole(), ['x.csv']])
+  })
+
+  test('a file that comes while the export runs is kept, and so is the export', async () => {
+    meanwhile = () => writeFileSync(at('x.csv'), 'of value')
+    const { code, err } = await run('--out', 'x.csv')
+    expect([code, err]).toEqual([1, expect.stringContaining('x.csv exists already; give --force to replace it')])
+    expect(readFileSync(at('x.csv'), 'utf8')).toBe('of value')
+    expect(await run('--out', 'x.csv', '--force')).toMatchObject({ code: 0 })
+    expect([readFileSync(at('x.csv'), 'utf8'), tokens, names()]).toEqual([whole(), ['', '3'], ['x.csv']])
+  })
+
+  test('a file in a directory likewise', async () => {
+    const out = join('..', basename(directory))
+    expect((await run('--out', out)).code).toBe(0)
+    expect(await run('--out', out)).toMatchObject({ code: 1, err: expect.stringContaining('.csv exists already; ') })
+  })
+
+  test('a symbolic link is followed and stays: what it leads to counts', async () => {
+    mkdirSync(at('far'))
+    writeFileSync(at('far/x.csv'), 'of value')
+    symlinkSync(join('far', 'x.csv'), at('link.csv'))
+    const refused = await run('--out', 'link.csv')
+    expect([refused.code, refused.err]).toEqual([1, expect.stringContaining(`${at('far/x.csv')} exists already; `)])
+    sentMax = 2
+    expect((await run('--out', 'link.csv', '--force')).code).toBe(1)
+    expect(readdirSync(at('far')).sort()).toEqual(['x.csv', 'x.csv.part', 'x.csv.part.json'])
+    sentMax = Number.POSITIVE_INFINITY
+    expect((await run('--out', 'link.csv', '--force')).code).toBe(0)
+    expect(readFileSync(at('far/x.csv'), 'utf8')).toBe(whole())
+    expect([readlinkSync(at('link.csv')), names().sort()]).toEqual([join('far', 'x.csv'), ['far', 'link.csv']])
+  })
+
+  test('a symbolic link that leads nowhere is refused', async () => {
+    symlinkSync('nowhere.csv', at('link.csv'))
+    const { code, err } = await run('--out', 'link.csv', '--force')
+    expect([code, err]).toEqual([
+      1,
+      expect.stringContaining('link.csv is a symbolic link that leads nowhere; name a file'),
+    ])
+    expect([readlinkSync(at('link.csv')), names()]).toEqual(['nowhere.csv', ['link.csv']])
+  })
+
+  test('a pipe is written to as it is', async () => {
+    execFileSync('mkfifo', [at('pipe')])
+    // Gets its end from us as well, should nobody else open the pipe.
+    const reader = execFile('cat', [at('pipe')])
+    let read = ''
+    reader.stdout?.on('data', text => {
+      read += text
+    })
+    const { code } = await run('--out', 'pipe')
+    if (lstatSync(at('pipe'), { throwIfNoEntry: false })?.isFIFO() !== true) reader.kill()
+    await once(reader, 'close')
+    expect([code, read, names()]).toEqual([0, whole(), ['pipe']])
+    expect(lstatSync(at('pipe')).isFIFO()).toBe(true)
+  })
+
+  test('standard output by a name of the system is written to as it is', async () => {
+    // Through a link of ours: whatever might be replaced is not of the system.
+    symlinkSync('/dev/stdout', at('stdout'))
+    const script = '"$@" | cat'
+    const command = [process.execPath, commandFile(), 'usage', 'export', 'org_1', '--out', 'stdout']
+    const ran = execFile('/bin/sh', ['-c', script, 'sh', ...command], { cwd: directory, env: environment })
+    let read = ''
+    ran.stdout?.on('data', text => {
+      read += text
+    })
+    await once(ran, 'close')
+    expect([read, readlinkSync(at('stdout')), names()]).toEqual([whole(), '/dev/stdout', ['stdout']])
+  })
+
+  test('anything else is refused and stays', async () => {
+    const { code, err } = await run('--out', 'admin.sock', '--force')
+    expect([code, err]).toEqual([
+      1,
+      expect.stringContaining('admin.sock is neither a file nor a directory, device or pipe'),
+    ])
+    expect(lstatSync(at('admin.sock')).isSocket()).toBe(true)
+  })
+
+  test('a part that is no file is refused and stays', async () => {
+    writeFileSync(at('other'), 'of value')
+    symlinkSync('other', at('x.csv.part'))
+    const { code, err } = await run('--out', 'x.csv', '--restart')
+    expect([code, err]).toEqual([1, expect.stringContaining('x.csv.part is no regular file; move it away')])
+    expect(readFileSync(at('other'), 'utf8')).toBe('of value')
   })
 })
