@@ -7,7 +7,7 @@ export const exitOk = 0 as const
 export const exitFailed = 1 as const
 /** The command line is wrong. */
 export const exitUsage = 2 as const
-/** What was to be printed could not be written (EX_IOERR of sysexits). */
+/** What was to be printed or saved could not be written (EX_IOERR of sysexits). */
 export const exitOutput = 74 as const
 /** The configuration is wrong (EX_CONFIG of sysexits). */
 export const exitConfig = 78 as const

@@ -22,7 +22,7 @@ import {
 import { z } from 'zod'
 import { codeOf } from '../config/read-environment.ts'
 import type { ExportUsageLogsResponse } from '../gen/gatewarden/admin/v1/usage_admin.ts'
-import { CommandFailure, type Io } from './command.ts'
+import { CommandFailure, exitOutput, type Io, OutputFailure } from './command.ts'
 
 const questionForm = z.strictObject({
   /** The flags as they were given: durations in them are those of the first time. */
@@ -60,8 +60,17 @@ export interface Replacing {
   readonly force: boolean
 }
 
-/** Opens what `path` leads to, symbolic links followed. @throws CommandFailure, Error of node:fs */
+/** Opens what `path` leads to, symbolic links followed. @throws CommandFailure */
 export function openExportFile(path: string, question: Question, replacing: Replacing, io: Io): Target {
+  try {
+    return openTarget(path, question, replacing, io)
+  } catch (error) {
+    if (!isOfSystem(error)) throw error
+    throw new CommandFailure(`${path} cannot be written (${codeOf(error)}); name another file.`)
+  }
+}
+
+function openTarget(path: string, question: Question, replacing: Replacing, io: Io): Target {
   const found = statSync(path, { throwIfNoEntry: false })
   if (found?.isCharacterDevice() || found?.isFIFO()) return streamTarget(path)
   if (found === undefined) {
@@ -81,12 +90,12 @@ function existsText(file: string): string {
 
 function streamTarget(path: string): Target {
   const handle = openSync(path, constants.O_WRONLY)
-  return {
+  return explained(path, 'Free some space, or write elsewhere.', {
     begun: undefined,
     take: ({ data }) => writeWhole(handle, data, null),
     finish: () => path,
     close: () => closeSync(handle),
-  }
+  })
 }
 
 function fileTarget(file: string, question: Question, { restart, force }: Replacing, io: Io): Target {
@@ -101,7 +110,7 @@ function fileTarget(file: string, question: Question, { restart, force }: Replac
   // What was written after the note is written again.
   ftruncateSync(handle, begun?.bytes ?? 0)
   let bytes = begun?.bytes ?? 0
-  return {
+  return explained(part, partMend, {
     begun,
     take(chunk, rows) {
       writeWhole(handle, chunk.data, bytes)
@@ -119,7 +128,35 @@ function fileTarget(file: string, question: Question, { restart, force }: Replac
       return file
     },
     close: () => closeSync(handle),
+  })
+}
+
+const partMend = 'What is there stays: mend that and run the same command again, it goes on from there.'
+
+/** The same target; where the system refuses a step, the command ends with the cause and `mend`. */
+function explained(file: string, mend: string, target: Target): Target {
+  const step = <Result>(work: () => Result): Result => {
+    try {
+      return work()
+    } catch (error) {
+      if (!isOfSystem(error)) throw error
+      const reason = codeOf(error)
+      // Whoever reads a pipe no further knows it.
+      if (reason === 'EPIPE') throw new OutputFailure(reason)
+      throw new CommandFailure(`${file} cannot be written (${reason}). ${mend}`, exitOutput)
+    }
   }
+  return {
+    begun: target.begun,
+    take: (chunk, rows) => step(() => target.take(chunk, rows)),
+    finish: () => step(target.finish),
+    close: () => step(target.close),
+  }
+}
+
+/** Whether it is the answer of the system to a call of node:fs. */
+function isOfSystem(error: unknown): boolean {
+  return error instanceof Error && 'syscall' in error
 }
 
 /** Writes all of `data`; `position` null: where the last write ended. */

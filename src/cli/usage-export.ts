@@ -4,7 +4,6 @@ import { existsSync, statSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import { status } from '@grpc/grpc-js'
-import { codeOf } from '../config/read-environment.ts'
 import { RpcFailure } from '../rpc/client.ts'
 import { organizationPositional } from './api-keys.ts'
 import {
@@ -116,14 +115,8 @@ function targetOf(invocation: Invocation, io: Io, request: Asked): Target {
     }
   }
   const given = JSON.stringify([request.parent, request.orderBy, request.columns, ...givenFlags(invocation)])
-  try {
-    const file = fileOf(resolve(io.cwd, out), request, io)
-    const replacing = { restart: invocation.flag('restart'), force: invocation.flag('force') }
-    return openExportFile(file, { given, asked: request }, replacing, io)
-  } catch (error) {
-    if (error instanceof CommandFailure) throw error
-    throw new CommandFailure(`${out} cannot be written (${codeOf(error)}).`)
-  }
+  const replacing = { restart: invocation.flag('restart'), force: invocation.flag('force') }
+  return openExportFile(fileOf(resolve(io.cwd, out), request, io), { given, asked: request }, replacing, io)
 }
 
 function givenFlags(invocation: Invocation): readonly (string | boolean | undefined)[] {

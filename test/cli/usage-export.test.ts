@@ -25,7 +25,7 @@ import { listen } from '../../src/rpc/listen.ts'
 import { addService, createServer } from '../../src/rpc/server.ts'
 import { runClient } from '../bin/serving.ts'
 import { keepLog } from '../rpc/harness.ts'
-import { commandFile } from '../support/gatewarden-process.ts'
+import { commandFile, startGatewarden } from '../support/gatewarden-process.ts'
 
 let directory = ''
 let environment: Record<string, string> = {}
@@ -74,7 +74,12 @@ async function* serve({ resumeToken }: { readonly resumeToken: string }) {
 }
 
 const at = (name: string) => join(directory, name)
-const run = (...more: string[]) => runClient(environment, directory, ['usage', 'export', 'org_1', ...more])
+/** What is told apart from progress, which a slow machine tells in between. */
+const withoutProgress = (err: string) => err.replace(/^\d+ rows\n/gm, '')
+async function run(...more: string[]) {
+  const ran = await runClient(environment, directory, ['usage', 'export', 'org_1', ...more])
+  return { ...ran, err: withoutProgress(ran.err) }
+}
 const whole = () => chunks.join('')
 
 /** Leaves an export that ended after so many chunks. */
@@ -254,5 +259,65 @@ describe('what is there already', () => {
     const { code, err } = await run('--out', 'x.csv', '--restart')
     expect([code, err]).toEqual([1, expect.stringContaining('x.csv.part is no regular file; move it away')])
     expect(readFileSync(at('other'), 'utf8')).toBe('of value')
+  })
+})
+
+describe('a file that cannot be written', () => {
+  const cannot = (name: string, reason: string) => `gatewarden usage export: ${at(name)} cannot be written (${reason})`
+  const goesOn = 'What is there stays: mend that and run the same command again, it goes on from there.'
+
+  /** Runs the built command, no file of which may be longer than so many blocks of 512 octets. */
+  async function bounded(fileBlocks: number, ...more: string[]) {
+    const args = ['usage', 'export', 'org_1', ...more]
+    const running = startGatewarden(args, environment, directory, { fileBlocks })
+    return { code: await running.exited, output: withoutProgress(running.output()) }
+  }
+
+  test('is named with its cause, and the same command goes on when there is room', async () => {
+    chunks = ['a\r\n', ...['1', '2', '3'].map(text => `${text.repeat(998)}\r\n`)]
+    const { code, output } = await bounded(3, '--out', 'x.csv')
+    expect([code, output]).toEqual([74, `${cannot('x.csv.part', 'EFBIG')}. ${goesOn}\n`])
+    expect(existsSync(at('x.csv'))).toBe(false)
+    const again = await run('--out', 'x.csv')
+    expect([again.code, again.err]).toEqual([0, `going on after 2 rows\n4 rows in ${at('x.csv')}\n`])
+    expect(readFileSync(at('x.csv'), 'utf8')).toBe(whole())
+  })
+
+  test.each(['fdatasyncSync', 'fsyncSync', 'linkSync', 'renameSync'] as const)('because of %s likewise', async call => {
+    const fail = () => {
+      throw Object.assign(new Error('ENOSPC: no space left on device'), { code: 'ENOSPC', syscall: call })
+    }
+    vi.spyOn(fs, call).mockImplementation(fail)
+    // A file system that takes no second name is met by renaming.
+    if (call === 'linkSync')
+      vi.spyOn(fs, 'renameSync').mockImplementation((_, to) => void (to === at('x.csv') && fail()))
+    syncBuiltinESMExports()
+    const { code, err } = await run('--out', 'x.csv')
+    vi.restoreAllMocks()
+    syncBuiltinESMExports()
+    expect([code, err]).toEqual([74, `${cannot('x.csv.part', 'ENOSPC')}. ${goesOn}\n`])
+    expect((await run('--out', 'x.csv')).code).toBe(0)
+    expect(readFileSync(at('x.csv'), 'utf8')).toBe(whole())
+  })
+
+  test('a device that is full is named with its cause', async () => {
+    symlinkSync('/dev/full', at('full'))
+    const { code, err } = await run('--out', 'full')
+    expect([code, err]).toEqual([74, `${cannot('full', 'ENOSPC')}. Free some space, or write elsewhere.\n`])
+    expect(readlinkSync(at('full'))).toBe('/dev/full')
+  })
+
+  test('a pipe whose reader has gone ends the command quietly', async () => {
+    execFileSync('mkfifo', [at('pipe')])
+    chunks = Array.from({ length: 100 }, () => 'x'.repeat(100_000))
+    const reader = execFile('head', ['-c', '1', at('pipe')])
+    const { code, err } = await run('--out', 'pipe')
+    await once(reader, 'close')
+    expect([code, err]).toEqual([74, ''])
+  })
+
+  test('a directory that is not there is named at once', async () => {
+    const { code, err } = await run('--out', 'nowhere/x.csv')
+    expect([code, err, tokens]).toEqual([1, `${cannot('nowhere/x.csv', 'ENOENT')}; name another file.\n`, []])
   })
 })
