@@ -1,6 +1,6 @@
 // Where `usage export` writes: what is there is never lost, what is unfinished goes on, what cannot be written is said.
 // The service is a script of chunks: which one is missing and where the connection ends is up to the test.
-import { execFile, execFileSync } from 'node:child_process'
+import { execFile, execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import fs, {
   existsSync,
@@ -18,6 +18,7 @@ import fs, {
 import { syncBuiltinESMExports } from 'node:module'
 import { tmpdir } from 'node:os'
 import { basename, join } from 'node:path'
+import { setImmediate } from 'node:timers/promises'
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import { UsageAdminService } from '../../src/gen/gatewarden/admin/v1/usage_admin.ts'
 import { RpcError } from '../../src/rpc/errors.ts'
@@ -319,5 +320,52 @@ describe('a file that cannot be written', () => {
   test('a directory that is not there is named at once', async () => {
     const { code, err } = await run('--out', 'nowhere/x.csv')
     expect([code, err, tokens]).toEqual([1, `${cannot('nowhere/x.csv', 'ENOENT')}; name another file.\n`, []])
+  })
+})
+
+describe('standard output', () => {
+  const chunkOctets = 512 * 1024
+  /** What service, transport and client may hold together: some chunks each, whatever the length of the export. */
+  const aheadMax = 32 * chunkOctets
+  let made = 0
+  beforeEach(() => {
+    chunks = Array.from({ length: 128 }, () => 'x'.repeat(chunkOctets))
+    made = 0
+    meanwhile = () => {
+      made += chunkOctets
+    }
+  })
+
+  function start() {
+    const command = [commandFile(), 'usage', 'export', 'org_1']
+    const child = spawn(process.execPath, command, { cwd: directory, env: environment })
+    let err = ''
+    child.stderr.on('data', text => {
+      err += text
+    })
+    const closed = once(child, 'close').then(([code]) => ({ code, err: withoutProgress(err) }))
+    return { stdout: child.stdout, closed }
+  }
+
+  test('holds the export back where its reader is slow', async () => {
+    const { stdout, closed } = start()
+    let [read, ahead] = [0, 0]
+    for await (const data of stdout) {
+      ahead = Math.max(ahead, made - read)
+      read += data.length
+      // The service has every occasion to go on.
+      for (let turn = 0; turn < 10; turn++) await setImmediate()
+    }
+    expect(await closed).toEqual({ code: 0, err: '' })
+    expect(read).toBe(chunks.length * chunkOctets)
+    expect(ahead).toBeLessThan(aheadMax)
+  })
+
+  test('ends the export quietly where its reader has gone', async () => {
+    const { stdout, closed } = start()
+    await once(stdout, 'data')
+    stdout.destroy()
+    expect(await closed).toEqual({ code: 74, err: '' })
+    expect(made).toBeLessThan(chunks.length * chunkOctets)
   })
 })
