@@ -11,6 +11,7 @@ import {
   linkSync,
   lstatSync,
   openSync,
+  readdirSync,
   readFileSync,
   realpathSync,
   renameSync,
@@ -19,6 +20,7 @@ import {
   writeFileSync,
   writeSync,
 } from 'node:fs'
+import { join } from 'node:path'
 import { z } from 'zod'
 import { codeOf } from '../config/read-environment.ts'
 import type { ExportUsageLogsResponse } from '../gen/gatewarden/admin/v1/usage_admin.ts'
@@ -35,6 +37,9 @@ const questionForm = z.strictObject({
   }),
 })
 const note = questionForm.extend({ resumeToken: z.string(), bytes: z.int(), rows: z.int() })
+
+const partEnding = '.part'
+const noteEnding = '.part.json'
 
 /** What an export asks for, by its flags and of the service. */
 export type Question = z.output<typeof questionForm>
@@ -60,14 +65,38 @@ export interface Replacing {
   readonly force: boolean
 }
 
+/** What was named for the export. */
+export interface Place {
+  readonly path: string
+  /** Of the file, where `path` is a directory. */
+  readonly name: string
+}
+
 /** Opens what `path` leads to, symbolic links followed. @throws CommandFailure */
-export function openExportFile(path: string, question: Question, replacing: Replacing, io: Io): Target {
+export function openExportFile({ path, name }: Place, question: Question, replacing: Replacing, io: Io): Target {
   try {
-    return openTarget(path, question, replacing, io)
+    const isDirectory = statSync(path, { throwIfNoEntry: false })?.isDirectory() === true
+    const file = isDirectory ? fileIn(path, name, question, replacing) : path
+    return openTarget(file, question, replacing, io)
   } catch (error) {
     if (!isOfSystem(error)) throw error
     throw new CommandFailure(`${path} cannot be written (${codeOf(error)}); name another file.`)
   }
+}
+
+/** Names that a directory was given for; `ORG-usage-FROM-TO.csv` of any day. */
+const namedByDay = /-usage-\d{4}-\d\d-\d\d-\d{4}-\d\d-\d\d\.csv$/
+
+/** The file that this export has in a directory: the one that it began, whatever day that was. */
+function fileIn(directory: string, name: string, { given }: Question, { restart }: Replacing): string {
+  const begun = readdirSync(directory)
+    .filter(each => each.endsWith(partEnding))
+    .map(each => join(directory, each.slice(0, -partEnding.length)))
+    .filter(file => namedByDay.test(file) && readNote(`${file}${noteEnding}`)?.given === given)
+  if (!restart) return begun[0] ?? join(directory, name)
+  for (const each of begun.flatMap(file => [`${file}${partEnding}`, `${file}${noteEnding}`]))
+    rmSync(each, { force: true })
+  return join(directory, name)
 }
 
 function openTarget(path: string, question: Question, replacing: Replacing, io: Io): Target {
@@ -99,17 +128,17 @@ function streamTarget(path: string): Target {
 }
 
 function fileTarget(file: string, question: Question, { restart, force }: Replacing, io: Io): Target {
-  const [part, noteFile] = [`${file}.part`, `${file}.part.json`]
+  const [part, noteFile] = [`${file}${partEnding}`, `${file}${noteEnding}`]
   const left = lstatSync(part, { throwIfNoEntry: false })
   if (left?.isFile() === false)
     throw new CommandFailure(`${part} is no regular file; move it away, or name another file with --out.`)
   const begun = restart || left === undefined ? undefined : progressOf(part, left.size, noteFile, question, io)
+  let bytes = begun?.bytes ?? 0
   // A note must never be taken for one of what is written from here on.
-  if (begun === undefined) rmSync(noteFile, { force: true })
+  if (bytes === 0) rmSync(noteFile, { force: true })
   const handle = openSync(part, begun === undefined ? 'w' : 'r+', 0o600)
   // What was written after the note is written again.
-  ftruncateSync(handle, begun?.bytes ?? 0)
-  let bytes = begun?.bytes ?? 0
+  ftruncateSync(handle, bytes)
   return explained(part, partMend, {
     begun,
     take(chunk, rows) {
@@ -182,7 +211,7 @@ function isLinked(part: string, file: string): boolean {
   }
 }
 
-/** The note of an unfinished file; undefined where it begins anew, which is told unless the file is empty. */
+/** How far an unfinished file is. That it begins anew is told, unless it is empty; with what was asked then, if that is known. */
 function progressOf(part: string, size: number, noteFile: string, { given }: Question, io: Io): Note | undefined {
   const begun = readNote(noteFile)
   if (begun !== undefined && begun.given !== given) {
@@ -195,7 +224,7 @@ function progressOf(part: string, size: number, noteFile: string, { given }: Que
       ? `${noteFile} does not tell how far it is`
       : `it has ${size} of the ${begun.bytes} octets that ${noteFile} tells of`
   io.err(`${part} cannot be gone on with: ${why}; beginning anew\n`)
-  return undefined
+  return begun && { ...begun, resumeToken: '', bytes: 0, rows: 0 }
 }
 
 /** The note of an unfinished file; undefined where none can be read. */

@@ -1,7 +1,6 @@
 // `gatewarden usage export`: the log as CSV, to standard output or to a file. The same command goes on where it, or the
 // connection, broke off.
-import { existsSync, statSync } from 'node:fs'
-import { join, resolve } from 'node:path'
+import { resolve } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import { status } from '@grpc/grpc-js'
 import { RpcFailure } from '../rpc/client.ts'
@@ -116,7 +115,8 @@ function targetOf(invocation: Invocation, io: Io, request: Asked): Target {
   }
   const given = JSON.stringify([request.parent, request.orderBy, request.columns, ...givenFlags(invocation)])
   const replacing = { restart: invocation.flag('restart'), force: invocation.flag('force') }
-  return openExportFile(fileOf(resolve(io.cwd, out), request, io), { given, asked: request }, replacing, io)
+  const place = { path: resolve(io.cwd, out), name: fileName(request, io) }
+  return openExportFile(place, { given, asked: request }, replacing, io)
 }
 
 function givenFlags(invocation: Invocation): readonly (string | boolean | undefined)[] {
@@ -125,15 +125,14 @@ function givenFlags(invocation: Invocation): readonly (string | boolean | undefi
   )
 }
 
-/** `ORG-usage-FROM-TO.csv` in a directory. */
-function fileOf(path: string, request: Asked, io: Io): string {
-  if (!existsSync(path) || !statSync(path).isDirectory()) return path
+/** `ORG-usage-FROM-TO.csv`. */
+function fileName(request: Asked, io: Io): string {
   const day = (ms: number) => new Date(ms).toISOString().slice(0, 10)
   const named = (pattern: RegExp) => pattern.exec(request.filter)?.[1]
   const from = named(/time >= (\d{4}-\d{2}-\d{2})/) ?? day(io.now() - 31 * 86_400_000)
   const to = named(/time < (\d{4}-\d{2}-\d{2})/) ?? day(io.now())
   const organization = (request.parent.split('/')[1] ?? '').replace(/^-$/, 'all')
-  return join(path, `${organization}-usage-${from}-${to}.csv`)
+  return `${organization}-usage-${from}-${to}.csv`
 }
 
 export const usageExportCommand: Command = {

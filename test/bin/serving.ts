@@ -67,6 +67,7 @@ export async function runClient(
   environment: Readonly<Record<string, string>>,
   cwd: string,
   args: readonly string[],
+  now = Date.now,
 ): Promise<Ran> {
   let out = ''
   let err = ''
@@ -79,7 +80,7 @@ export async function runClient(
     },
     environment,
     cwd,
-    now: () => Date.now(),
+    now,
     uuid: () => randomUUID(),
   }
   const roles = { serve: noRole, check: noRole, admin: noRole, migrate: noRole, bootstrap: noRole }

@@ -20,7 +20,7 @@ import { tmpdir } from 'node:os'
 import { basename, join } from 'node:path'
 import { setImmediate } from 'node:timers/promises'
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
-import { UsageAdminService } from '../../src/gen/gatewarden/admin/v1/usage_admin.ts'
+import { type ExportUsageLogsRequest, UsageAdminService } from '../../src/gen/gatewarden/admin/v1/usage_admin.ts'
 import { RpcError } from '../../src/rpc/errors.ts'
 import { listen } from '../../src/rpc/listen.ts'
 import { addService, createServer } from '../../src/rpc/server.ts'
@@ -35,17 +35,23 @@ let close = () => {}
 let chunks: readonly string[] = []
 /** Chunks that are sent before the call is refused. */
 let sentMax = Number.POSITIVE_INFINITY
+/** The clock of the command. */
+let now = Date.now
 /** Is called before each chunk. */
 let meanwhile: () => unknown = () => undefined
 /** The tokens that calls began with. */
 let tokens: string[] = []
+/** What they asked for. */
+let filters: string[] = []
 
 beforeEach(async () => {
   directory = mkdtempSync(join(tmpdir(), 'gwx-'))
   chunks = ['a\r\n', 'first\r\n', 'second\r\n', 'third\r\n']
   sentMax = Number.POSITIVE_INFINITY
+  now = Date.now
   meanwhile = () => undefined
   tokens = []
+  filters = []
   const server = createServer()
   const { exportUsageLogs } = UsageAdminService
   addService(server, { exportUsageLogs }, { exportUsageLogs: serve }, keepLog())
@@ -62,8 +68,9 @@ afterEach(() => {
   rmSync(directory, { recursive: true, force: true })
 })
 
-async function* serve({ resumeToken }: { readonly resumeToken: string }) {
+async function* serve({ resumeToken, filter }: ExportUsageLogsRequest) {
   tokens.push(resumeToken)
+  filters.push(filter)
   const from = Number(resumeToken)
   for (const [sent, text] of chunks.slice(from).entries()) {
     if (sent === sentMax) throw new RpcError('EXPORT_LIMIT', 'no more for now')
@@ -78,7 +85,7 @@ const at = (name: string) => join(directory, name)
 /** What is told apart from progress, which a slow machine tells in between. */
 const withoutProgress = (err: string) => err.replace(/^\d+ rows\n/gm, '')
 async function run(...more: string[]) {
-  const ran = await runClient(environment, directory, ['usage', 'export', 'org_1', ...more])
+  const ran = await runClient(environment, directory, ['usage', 'export', 'org_1', ...more], now)
   return { ...ran, err: withoutProgress(ran.err) }
 }
 const whole = () => chunks.join('')
@@ -150,6 +157,86 @@ describe('an unfinished file', () => {
     sentMax = 3
     expect((await run('--out', 'x.csv')).code).toBe(1)
     expect(told).toEqual([3, 10, 18].map(bytes => [bytes, bytes]))
+  })
+})
+
+describe('in a directory', () => {
+  const day = (text: string) => () => Date.parse(text)
+  const names = () => readdirSync(at('out')).sort()
+  const today = 'org_1-usage-2026-02-01-2026-03-04.csv'
+  const tomorrow = 'org_1-usage-2026-02-02-2026-03-05.csv'
+  beforeEach(() => {
+    mkdirSync(at('out'))
+    now = day('2026-03-04T23:59:59Z')
+  })
+  async function breakOffToday(...more: string[]) {
+    sentMax = 2
+    expect((await run('--out', 'out', ...more)).code).toBe(1)
+    sentMax = Number.POSITIVE_INFINITY
+    now = day('2026-03-05T00:00:01Z')
+  }
+
+  test.each([[[]], [['--since', '24h']]])(
+    '%j: the file keeps its name when the export goes on after midnight',
+    async more => {
+      await breakOffToday(...more)
+      const [part = ''] = names()
+      const { code, err } = await run('--out', 'out', ...more)
+      const file = part.replace(/\.part$/, '')
+      expect([code, err]).toEqual([0, `going on after 2 rows\n4 rows in ${at(join('out', file))}\n`])
+      expect([names(), tokens]).toEqual([[file], ['', '2']])
+      expect(readFileSync(at(join('out', file)), 'utf8')).toBe(whole())
+    },
+  )
+
+  test('a file that begins anew keeps its name, and holds the time that its name says', async () => {
+    await breakOffToday('--since', '24h')
+    const [part = ''] = names()
+    truncateSync(at(join('out', part)), 4)
+    sentMax = 2
+    expect((await run('--out', 'out', '--since', '24h')).err).toContain('; beginning anew\n')
+    sentMax = Number.POSITIVE_INFINITY
+    expect((await run('--out', 'out', '--since', '24h')).err).toContain('going on after 2 rows\n')
+    expect([names(), tokens]).toEqual([[part.replace(/\.part$/, '')], ['', '', '2']])
+    expect(filters).toEqual(filters.map(() => 'time >= 2026-03-03T23:59:59Z'))
+  })
+
+  test('a file of another name is not taken for the one that the directory was given for', async () => {
+    sentMax = 2
+    expect((await run('--out', 'out/mine.csv')).code).toBe(1)
+    sentMax = Number.POSITIVE_INFINITY
+    expect((await run('--out', 'out', '--restart')).code).toBe(0)
+    expect(names()).toEqual(['mine.csv.part', 'mine.csv.part.json', today])
+  })
+
+  test('another export has a file of its own', async () => {
+    await breakOffToday()
+    expect((await run('--out', 'out', '--oldest-first')).code).toBe(0)
+    expect(names()).toEqual([`${today}.part`, `${today}.part.json`, tomorrow])
+  })
+
+  test('a whole file of the day before is no reason to go on', async () => {
+    expect((await run('--out', 'out')).code).toBe(0)
+    now = day('2026-03-05T00:00:01Z')
+    expect((await run('--out', 'out')).code).toBe(0)
+    expect([names(), tokens]).toEqual([
+      [today, tomorrow],
+      ['', ''],
+    ])
+  })
+
+  test('a file of the day before that is there by now is kept', async () => {
+    await breakOffToday()
+    writeFileSync(at(join('out', today)), 'of value')
+    const { code, err } = await run('--out', 'out')
+    expect([code, err]).toEqual([1, expect.stringContaining(`${today} exists already; `)])
+    expect(readFileSync(at(join('out', today)), 'utf8')).toBe('of value')
+  })
+
+  test('--restart leaves nothing of what was begun before', async () => {
+    await breakOffToday()
+    expect((await run('--out', 'out', '--restart')).code).toBe(0)
+    expect([names(), tokens]).toEqual([[tomorrow], ['', '']])
   })
 })
 
