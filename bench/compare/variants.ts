@@ -10,7 +10,7 @@ import { faultOf, startGatewardenServer, type Transport, type UsageCounts, usage
 import { type Found, grpcGo, tonic } from './peer-programs.ts'
 import { askedSecrets } from './requests.ts'
 
-export const variantNames = ['grpc-go', 'tonic', 'opa', 'grpc-js', 'gatewarden-grpc-js', 'gatewarden-h2'] as const
+export const variantNames = ['grpc-go', 'tonic', 'opa', 'grpc-js', 'h2', 'gatewarden-grpc-js', 'gatewarden-h2'] as const
 export type VariantName = (typeof variantNames)[number]
 
 /** What the table calls them. */
@@ -19,6 +19,7 @@ export const titles: Readonly<Record<VariantName, string>> = {
   tonic: 'minimal tonic (Rust)',
   opa: 'OPA-envoy',
   'grpc-js': 'grpc-js + proto-loader',
+  h2: 'our h2 transport, minimal',
   'gatewarden-grpc-js': 'Gatewarden on grpc-js',
   'gatewarden-h2': 'Gatewarden on h2',
 }
@@ -47,8 +48,8 @@ export async function findVariant(name: VariantName, ports: VariantPorts): Promi
   if (name === 'grpc-go') return program(name, await grpcGo(ports.log), ports)
   if (name === 'tonic') return program(name, await tonic(ports.log), ports)
   if (name === 'opa') return opa(ports)
-  if (name === 'grpc-js') {
-    const script = builtFile('peers/grpc-js.js')
+  if (name === 'grpc-js' || name === 'h2') {
+    const script = builtFile(`peers/${name}.js`)
     return keyed(name, [process.execPath, script], `Node ${process.versions.node}`, ports)
   }
   return gatewarden(name === 'gatewarden-h2' ? 'h2' : 'grpc-js', ports)
