@@ -23,8 +23,6 @@ export const ENVOY_TIMEOUT_MAX_MS = 1_000
 export const HINT_SPACING_MS = 100
 /** Revisions of one read, at most. */
 export const PAGE_REVISIONS = 50
-/** Changes of one read after which it takes no further revision: what one read brings takes no long turn of the event loop. */
-export const PAGE_CHANGES = 1_000
 /** Revisions of the reads after one that timed out, until one succeeds: bulk work cannot starve a sidecar. */
 export const PAGE_REVISIONS_AFTER_TIMEOUT = 1
 /** Largest number of changes in one revision, enforced by the schema (W2). */

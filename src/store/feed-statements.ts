@@ -1,6 +1,5 @@
 // The statements of the watermark protocol (freshness.md section 4) and the shape of their rows.
 // One statement is one snapshot: nothing here may be split in two, or the proof of the feed falls.
-import { PAGE_CHANGES } from '../feed/constants.ts'
 import type { ColumnForm } from './copy-out.ts'
 
 /** A column that decisions read. A value that cannot be right arrives as it is, in a page and in a load. */
@@ -67,6 +66,9 @@ FROM jsonb_object_keys($7::jsonb) AS served(profile)`
 /** Number of columns of the read statement before those of `apiKeyColumns` and `organizationColumns`. */
 export const readHeadColumns = 16
 
+/** Changes of one read after which it takes no further revision: what one read brings takes no long turn of the event loop. */
+export const pageChanges = 1_000
+
 /**
  * Statement 2 of a cycle. $1 applied revision, $2 witness revision, $3 revisions at most, $4 the profiles served, or null for all,
  * $5 ids of own peppers. Rows are arrays; see feed-page.ts. What is not served comes with its change, since a revision must
@@ -102,7 +104,7 @@ LEFT JOIN (
   SELECT * FROM (
     SELECT p.*, sum(p.changes) OVER (ORDER BY p.revision) - p.changes AS changes_before
     FROM (SELECT * FROM feed_revision WHERE revision > $1 ORDER BY revision LIMIT $3) p
-  ) q WHERE changes_before < ${PAGE_CHANGES}
+  ) q WHERE changes_before < ${pageChanges}
 ) r ON true
 LEFT JOIN changes c ON c.revision = r.revision
 LEFT JOIN api_keys k ON k.digest = c.digest

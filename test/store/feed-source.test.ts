@@ -3,11 +3,10 @@ import { execFileSync } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
 import type pg from 'pg'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
-import { PAGE_CHANGES } from '../../src/feed/constants.ts'
 import { decodeApiKey } from '../../src/feed/decode-row.ts'
 import type { FeedConnection, RawRow } from '../../src/feed/feed-source.ts'
 import { createFeedSource, feedChannel, type SidecarSelf } from '../../src/store/feed-source.ts'
-import { loadSlotStatement } from '../../src/store/feed-statements.ts'
+import { loadSlotStatement, pageChanges } from '../../src/store/feed-statements.ts'
 import { packageRoot } from '../../src/store/package-root.ts'
 import { insertApiKey, insertOrganization, record, testDigest, transact } from '../support/rows.ts'
 import { useTestDatabase } from '../support/test-database.ts'
@@ -241,7 +240,7 @@ describe('read', () => {
   it('ends behind the revision that brings its changes to the bound, and goes on from there', async () => {
     const connection = await connect()
     const start = await head(connection)
-    const digests = Array.from({ length: PAGE_CHANGES - 1 }, (_, i) => testDigest(`bounded ${i}`))
+    const digests = Array.from({ length: pageChanges - 1 }, (_, i) => testDigest(`bounded ${i}`))
     const recordMany = () =>
       client.query('SELECT gw_record($1, $2, $3)', [digests.map(() => 1), digests, digests.map(() => null)])
     for (let i = 0; i < 5; i++) await recordMany()
