@@ -1,19 +1,23 @@
 // CSV as an export writes it: UTF-8 without mark, CRLF, quoted per RFC 4180. No cell can act in a spreadsheet: one that begins
-// like a formula gets a leading ' and quotes. NUL, which some readers end a text at, is never written.
+// like a formula gets a leading ' and quotes, and so does what begins like one behind a character at which spreadsheets of some
+// locales begin a cell, whatever the quotes. NUL, which some readers end a text at, is never written.
 
-/** Beginnings of formulas, in the two widths that spreadsheets take, and what some of them skip before one. */
-const liveStarts: ReadonlySet<number> = new Set([...'=+-@＝＋－＠\t\r\n\0'].map(character => character.charCodeAt(0)))
+/** Beginnings of formulas, in the two widths that spreadsheets take. */
+const formulaStarts = '=+\\-@＝＋－＠'
+/** The same, and what some spreadsheets skip before one. */
+const liveStart = new RegExp(`^[${formulaStarts}\\t\\r\\n\\0]`)
+const liveBehindSeparator = new RegExp(`[;|\\t\\r\\n][ "]*(?=[${formulaStarts}])`, 'g')
 
-/** The last one is no character of a text, but of an attempt to cut one short. */
-const quoteNeeded = /[",\r\n\0]/
+/** Separators of any locale. The last one is no character of a text, but of an attempt to cut one short. */
+const quoteNeeded = /[",;|\t\r\n\0]/
 
 /** One cell. */
 export function csvCell(text: string): string {
   if (text === '') return ''
-  const live = liveStarts.has(text.charCodeAt(0))
-  if (!live && !quoteNeeded.test(text)) return text
-  const inner = text.replaceAll('\0', '').replaceAll('"', '""')
-  return live ? `"'${inner}"` : `"${inner}"`
+  const isLive = liveStart.test(text)
+  if (!isLive && !quoteNeeded.test(text)) return text
+  const inner = text.replaceAll('\0', '').replace(liveBehindSeparator, "$&'").replaceAll('"', '""')
+  return isLive ? `"'${inner}"` : `"${inner}"`
 }
 
 /** One line with its end. `from`: index of the first cell. */
