@@ -1,7 +1,9 @@
 // ExportUsageLogs: the log as CSV, in chunks of whole rows, each with a token that continues behind it. Memory is flat: two
-// batches at most, one being read while the other is sent. What is there throughout is in the file exactly once.
+// batches an export at most, one being read while the other is sent, and few exports at a time. What is there throughout is in
+// the file exactly once.
 import type { ExportUsageLogsRequest, ExportUsageLogsResponse } from '../gen/gatewarden/admin/v1/usage_admin.ts'
 import type { CompiledProfile, UsageField } from '../profile/compiled-profile.ts'
+import { RpcError } from '../rpc/errors.ts'
 import type { AdminCall } from './admin-call.ts'
 import type { AdminReads } from './admin-store.ts'
 import { type ApiKeyContext, findOrganization } from './api-key-context.ts'
@@ -13,7 +15,7 @@ import { quoted } from './text-fields.ts'
 import { checked, planned } from './usage-call.ts'
 import { csvLine } from './usage-csv.ts'
 import { readUsageListing, type UsageListing, usageToken } from './usage-listing.ts'
-import type { UsageCells } from './usage-rows.ts'
+import type { UsageCells, UsageReads } from './usage-rows.ts'
 import type { Violations } from './violations.ts'
 
 /** Bounds of an export. */
@@ -24,9 +26,21 @@ export interface ExportBounds {
   readonly batchRows: number
   /** Octets after which a chunk is sent: far below a message, large enough to cost little. */
   readonly chunkOctets: number
+  /** Exports at a time: each holds some megabytes, for as long as its client takes. */
+  readonly exportsMax: number
+  /** Batches read at a time, of all exports: fewer than the connections to the log, which other questions need as well. */
+  readonly readsMax: number
 }
 
-const exportBounds: ExportBounds = { rowsMax: 1_000_000, batchRows: 5000, chunkOctets: 512 * 1024 }
+export const exportBounds: ExportBounds = {
+  rowsMax: 1_000_000,
+  batchRows: 5000,
+  chunkOctets: 512 * 1024,
+  exportsMax: 8,
+  readsMax: 2,
+}
+/** When to ask again while so many are running. */
+const retryDelayMs = 10_000
 
 interface Plan {
   readonly listing: UsageListing
@@ -36,6 +50,8 @@ interface Plan {
 }
 
 export function exportUsageLogs(context: ApiKeyContext, bounds = exportBounds) {
+  const turns = new Turns(bounds.readsMax)
+  let running = 0
   return async function* (request: ExportUsageLogsRequest, call: AdminCall): AsyncGenerator<ExportUsageLogsResponse> {
     const spec = {
       rpc: 'UsageAdmin/ExportUsageLogs',
@@ -43,7 +59,43 @@ export function exportUsageLogs(context: ApiKeyContext, bounds = exportBounds) {
       plan: planOf(context),
     } as const
     const plan = await planned(context, spec, request, call)
-    yield* chunks(context, plan, call, bounds)
+    if (running >= bounds.exportsMax) {
+      const message = `${running} exports are running, which is the most at a time; ask again when one has ended.`
+      throw new RpcError('RATE_LIMITED', message, { retryDelayMs })
+    }
+    running += 1
+    try {
+      const cells: UsageReads['cells'] = (query, columns) =>
+        turns.take(() => {
+          call.signal.throwIfAborted()
+          return context.usage.cells(query, columns)
+        })
+      yield* chunks(context, plan, call, cells, bounds)
+    } finally {
+      running -= 1
+    }
+  }
+}
+
+/** Does so many things at a time; what is beyond waits, first come first served. */
+class Turns {
+  private readonly waiting: (() => void)[] = []
+  private free: number
+
+  constructor(atOnce: number) {
+    this.free = atOnce
+  }
+
+  async take<Value>(work: () => Promise<Value>): Promise<Value> {
+    if (this.free > 0) this.free -= 1
+    else await new Promise<void>(resolve => this.waiting.push(resolve))
+    try {
+      return await work()
+    } finally {
+      const next = this.waiting.shift()
+      if (next === undefined) this.free += 1
+      else next()
+    }
   }
 }
 
@@ -135,6 +187,7 @@ async function* chunks(
   context: ApiKeyContext,
   plan: Plan,
   call: AdminCall,
+  cells: UsageReads['cells'],
   bounds: ExportBounds,
 ): AsyncGenerator<ExportUsageLogsResponse> {
   const { listing, columns, now } = plan
@@ -145,7 +198,7 @@ async function* chunks(
     // One row too many tells that there are more than an export holds.
     const limit = Math.min(bounds.batchRows, bounds.rowsMax - done + 1)
     const query = { ...listing.query, after, organizations: plan.organizations, limit }
-    const batch = guarded(context, call, () => context.usage.cells(query, columns))
+    const batch = guarded(context, call, () => cells(query, columns))
     batch.catch(() => undefined) // awaited below, unless the caller has left
     return { batch, limit }
   }

@@ -1,9 +1,10 @@
 // ExportUsageLogs through gRPC on a real database: columns of the profile, hostile cells, resumption at any chunk, the cap.
 import fc from 'fast-check'
 import { beforeAll, describe, expect, test } from 'vitest'
-import { exportUsageLogs } from '../../src/admin/export-usage-logs.ts'
+import { type ExportBounds, exportBounds, exportUsageLogs } from '../../src/admin/export-usage-logs.ts'
 import { csvLine } from '../../src/admin/usage-csv.ts'
 import type { ExportUsageLogsResponse } from '../../src/gen/gatewarden/admin/v1/usage_admin.ts'
+import { usageConnectionsMax } from '../../src/store/usage-queries.ts'
 import { isLive, readCsv } from '../oracle/csv.ts'
 import { storeUsage, type UsageRowValues } from '../support/usage-rows.ts'
 import { callWith } from './admin-world.ts'
@@ -35,7 +36,7 @@ async function csvOf(request: object): Promise<string[][]> {
 /** An export with bounds of its own, in process. */
 async function bounded(
   request: object,
-  bounds: { rowsMax: number; batchRows: number; chunkOctets: number },
+  bounds: ExportBounds,
   stopAfter = Number.POSITIVE_INFINITY,
 ): Promise<ExportUsageLogsResponse[]> {
   const { context, rootKey } = client().world
@@ -208,11 +209,54 @@ describe('hostile cells', () => {
   })
 })
 
+describe('exports at the same time', () => {
+  const begin = (parent: string, exporting: ReturnType<typeof exportUsageLogs>) => {
+    const whole = { parent, filter: '', orderBy: '', columns: ['time'], resumeToken: '' }
+    return exporting(whole, callWith(client().world.rootKey))[Symbol.asyncIterator]()
+  }
+
+  test('are refused beyond their number, with the mend, and no longer once one has ended or was left', async () => {
+    const parent = await client().organization()
+    await store(Array.from({ length: 5 }, (_, n) => ({ organization: idOf(parent), time: instant(n) })))
+    const { context } = client().world
+    const exporting = exportUsageLogs(context, { ...exportBounds, exportsMax: 2, batchRows: 2, chunkOctets: 10 })
+    const [left, read] = [begin(parent, exporting), begin(parent, exporting)]
+    expect([(await left.next()).done, (await read.next()).done]).toEqual([false, false])
+    const refused = begin(parent, exporting).next()
+    await expect(refused).rejects.toMatchObject({
+      reason: 'RATE_LIMITED',
+      message: expect.stringContaining('ask again'),
+    })
+    await left.return?.(undefined)
+    const third = begin(parent, exporting)
+    expect((await third.next()).done).toBe(false)
+    while ((await read.next()).done !== true);
+    expect((await begin(parent, exporting).next()).done).toBe(false)
+  })
+
+  test('leave connections to other questions', async () => {
+    const parent = await client().organization()
+    const { context } = client().world
+    let [reading, most] = [0, 0]
+    const cells: typeof context.usage.cells = async (query, columns) => {
+      most = Math.max(most, ++reading)
+      return context.usage.cells(query, columns).finally(() => {
+        reading -= 1
+      })
+    }
+    const exporting = exportUsageLogs({ ...context, usage: { ...context.usage, cells } })
+    const all = Array.from({ length: exportBounds.exportsMax }, () => begin(parent, exporting).next())
+    expect((await Promise.all(all)).map(({ done }) => done)).not.toContain(true)
+    expect(most).toBe(exportBounds.readsMax)
+    expect(exportBounds.readsMax).toBeLessThan(usageConnectionsMax)
+  })
+})
+
 describe('an export that is cut', () => {
   let parent = ''
   let whole: string[][] = []
   const columns = ['decision_id', 'time']
-  const small = { rowsMax: 1000, batchRows: 7, chunkOctets: 200 }
+  const small = { ...exportBounds, rowsMax: 1000, batchRows: 7, chunkOctets: 200 }
   const text = (chunks: readonly ExportUsageLogsResponse[]) => Buffer.concat(chunks.map(({ data }) => data))
 
   beforeAll(async () => {
