@@ -28,15 +28,21 @@ export function isId(value: unknown): value is string {
   return UUID.test(value) && !UUID.test(value)
 }
 
-/** A list of names. The array is copied. */
+/** Frozen lists that were looked through: a load gives many rows the same one. */
+const soundLists = new WeakSet<readonly unknown[]>()
+
+/** A list of names. The array is copied, unless it is frozen. */
 export function list(value: unknown, lengthMax: number): readonly string[] | Unreadable {
   if (!Array.isArray(value) || value.length > lengthMax) return UNREADABLE
+  if (soundLists.has(value)) return value
   const names: string[] = []
   for (const name of value) {
     if (!isName(name)) return UNREADABLE
     names.push(name)
   }
-  return names
+  if (!Object.isFrozen(value)) return names
+  soundLists.add(value)
+  return value
 }
 
 /** A whole number within bounds, as the driver gives integer (number) and bigint (bigint, or text) columns. */

@@ -25,6 +25,8 @@ export class ScopeSets {
   private readonly unused: number[] = []
   /** Lists as they came, joined → what they mean. A hint only: the list itself is compared before it is believed. */
   private readonly spellings = new Map<string, { readonly scopes: readonly string[]; readonly number: number }>()
+  /** The same for lists that cannot change: a load gives many keys the same one. */
+  private lists = new WeakMap<readonly string[], number>()
 
   constructor(names: NameTable) {
     this.names = names
@@ -41,6 +43,18 @@ export class ScopeSets {
 
   /** Holds the set of these scopes and gives its number. */
   hold(scopes: readonly string[]): number {
+    const listed = this.lists.get(scopes)
+    const same = listed === undefined ? undefined : this.sets[listed]
+    if (listed !== undefined && same !== undefined) {
+      same.holders++
+      return listed
+    }
+    const number = this.holdSpelling(scopes)
+    if (Object.isFrozen(scopes)) this.lists.set(scopes, number)
+    return number
+  }
+
+  private holdSpelling(scopes: readonly string[]): number {
     if (scopes.length > spellingScopesMax) return this.holdSet(scopes)
     const spelling = scopes.join()
     const known = this.spellings.get(spelling)
@@ -74,7 +88,7 @@ export class ScopeSets {
     const held = this.sets[number]
     if (held === undefined || --held.holders > 0) return
     this.numbers.delete(held.key)
-    this.spellings.clear() // the number may mean another set from now on
+    this.forgetSpellings() // the number may mean another set from now on
     this.sets[number] = undefined
     this.unused.push(number)
   }
@@ -85,9 +99,14 @@ export class ScopeSets {
 
   clear(): void {
     this.numbers.clear()
-    this.spellings.clear()
+    this.forgetSpellings()
     this.sets.length = 0
     this.unused.length = 0
+  }
+
+  private forgetSpellings(): void {
+    this.spellings.clear()
+    this.lists = new WeakMap()
   }
 }
 

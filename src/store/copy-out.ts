@@ -132,23 +132,33 @@ function readerOf(form: ColumnForm): Reader {
 
 const noOctets = Buffer.alloc(0)
 
+/** Up to here a loop is cheaper than a call of the platform: digests, names, most allowlists. */
+const shortOctets = 64
+
 function copyOf(bytes: Buffer, start: number, end: number): Buffer {
   if (start === end) return noOctets
   const copy = Buffer.allocUnsafe(end - start)
-  bytes.copy(copy, 0, start, end)
+  if (copy.length > shortOctets) bytes.copy(copy, 0, start, end)
+  else for (let at = start; at < end; at++) copy[at - start] = bytes[at] ?? 0
   return copy
 }
 
-/** What neighbouring rows share is read once. */
+/** Values that a column is expected to alternate between; a power of two. */
+const repeatedMax = 64
+
+/** What many rows share is read once, and is the same value in all of them. */
 function repeated(read: Reader): Reader {
-  let last: Buffer = noOctets
-  let value = read(last, 0, 0)
+  const known: Buffer[] = new Array<Buffer>(repeatedMax).fill(noOctets)
+  const values: unknown[] = known.map(octets => read(octets, 0, 0))
   return (bytes, start, end) => {
-    if (!isSame(last, bytes, start, end)) {
-      last = copyOf(bytes, start, end)
-      value = read(last, 0, last.length)
-    }
-    return value
+    let hash = 0
+    for (let at = start; at < end; at++) hash = (Math.imul(hash, 31) + (bytes[at] ?? 0)) | 0
+    const place = (hash ^ (hash >>> 16)) & (repeatedMax - 1)
+    const octets = known[place] ?? noOctets
+    if (isSame(octets, bytes, start, end)) return values[place]
+    known[place] = copyOf(bytes, start, end)
+    values[place] = read(bytes, start, end)
+    return values[place]
   }
 }
 
@@ -162,11 +172,13 @@ function readText(bytes: Buffer, start: number, end: number): string {
   return bytes.toString('utf8', start, end)
 }
 
+const noTexts: readonly string[] = Object.freeze([])
+
 /** An array of one dimension: how many dimensions, flags, type, then length and lower bound of each, then the elements. */
 function readTexts(bytes: Buffer, start: number, end: number): readonly (string | null)[] | undefined {
   if (end - start < 12) return undefined
   const dimensions = bytes.readInt32BE(start)
-  if (dimensions === 0) return []
+  if (dimensions === 0) return noTexts
   if (dimensions !== 1 || end - start < 20) return undefined
   const texts: (string | null)[] = []
   let at = start + 20
@@ -177,13 +189,17 @@ function readTexts(bytes: Buffer, start: number, end: number): readonly (string 
     texts.push(length < 0 ? null : readText(bytes, at, at + length))
     if (length > 0) at += length
   }
-  return texts
+  return Object.freeze(texts)
 }
 
 function readWhole(bytes: Buffer, start: number, end: number): number | bigint | undefined {
   if (end - start === 2) return bytes.readInt16BE(start)
   if (end - start === 4) return bytes.readInt32BE(start)
-  return end - start === 8 ? bytes.readBigInt64BE(start) : undefined
+  if (end - start !== 8) return undefined
+  const high = bytes.readInt32BE(start)
+  // A number where it is exact: a bigint is dear.
+  if (high >= 0 && high < 2 ** 21) return high * 2 ** 32 + bytes.readUInt32BE(start + 4)
+  return bytes.readBigInt64BE(start)
 }
 
 /** From the Unix epoch to PostgreSQL's, 2000-01-01. */
