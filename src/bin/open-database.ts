@@ -3,10 +3,11 @@
 import pg from 'pg'
 import type { Config } from '../config/config.ts'
 import type { Log } from '../observe/log.ts'
+import { explainLogin } from '../store/connect-failure.ts'
 import { type Database, databaseFromUrl } from '../store/connection.ts'
 import { startEmbeddedPostgres } from '../store/embedded-postgres.ts'
 import { migrate, requireSchema } from '../store/migrate.ts'
-import { StoreSetupError } from '../store/store-error.ts'
+import { StoreSetupError, sqlState } from '../store/store-error.ts'
 
 export interface OpenedDatabase {
   readonly database: Database
@@ -93,9 +94,19 @@ async function readSchema(server: Database['servers'][0]): Promise<void> {
   try {
     await client.connect()
     await requireSchema(client)
+  } catch (error) {
+    throw sqlState(error) === '42501' ? withoutRole(error) : explainLogin(error)
   } finally {
     await client.end().catch(() => undefined)
   }
+}
+
+/** The sentence for a login that was given no role. */
+function withoutRole(cause: unknown): StoreSetupError {
+  const text =
+    'The login of DATABASE_URL has no role of the schema: let its administrator run ' +
+    '"GRANT gw_sidecar TO …" for check, "GRANT gw_admin, gw_usage TO …" for admin and bootstrap.'
+  return new StoreSetupError(text, { cause })
 }
 
 /** The sentence for a database that does not answer. */

@@ -7,6 +7,7 @@ import { deliver } from '../cli/deliver.ts'
 import { createNames } from '../core/names.ts'
 import type { Metrics } from '../observe/metrics.ts'
 import { RpcError } from '../rpc/errors.ts'
+import { explainConnect } from '../store/connect-failure.ts'
 import { makeBootstrapToken, makeOwnAdminKey } from './bootstrap.ts'
 import { adminKeyFile, keepAdminKey, openPeppers, type Peppers, prepareDataDir } from './data-dir.ts'
 import { runUntilEnded } from './lifecycle.ts'
@@ -141,7 +142,9 @@ async function bootstrap(frame: Frame, io: Io, invocation: Invocation): Promise<
     const token = await makeBootstrapToken(opened.database, adminPepper, invocation.flag('break-glass')).catch(
       error => {
         const isWrong = error instanceof RpcError && error.reason === 'PEPPER_MISMATCH'
-        throw isWrong ? wrongPepper(config, { purpose: 'admin_keys', pepperId: adminPepper.id }) : error
+        throw isWrong
+          ? wrongPepper(config, { purpose: 'admin_keys', pepperId: adminPepper.id })
+          : explainConnect(error, 'gw_admin')
       },
     )
     deliver(io, `${token}\n`, 'The token is lost and nobody can use it: run the command again.')

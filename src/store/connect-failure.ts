@@ -13,6 +13,12 @@ export function explainConnect(error: unknown, role: string): unknown {
       { cause: error },
     )
   }
+  return explainLogin(error)
+}
+
+/** The same for a session as the login itself, without a role. */
+export function explainLogin(error: unknown): unknown {
+  const state = sqlState(error)
   if (state === '28P01' || state === '28000') {
     return new StoreSetupError('The database refuses the login of DATABASE_URL: mend its user or password.', {
       cause: error,

@@ -5,6 +5,7 @@ import { createHash } from 'node:crypto'
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import pg from 'pg'
+import { explainLogin } from './connect-failure.ts'
 import { packageRoot } from './package-root.ts'
 import { StoreSetupError, sqlState } from './store-error.ts'
 
@@ -50,8 +51,8 @@ export function shippedMigrations(folder = join(packageRoot(), 'src/store/migrat
 export async function migrate(config: pg.ClientConfig, migrations = shippedMigrations()): Promise<readonly string[]> {
   const client = new pg.Client({ ...config, application_name: 'gatewarden migrate' })
   client.on('error', () => undefined) // a lost connection also rejects the query under way, which is where it is told
-  await client.connect()
   try {
+    await client.connect()
     await client.query('BEGIN')
     await client.query('SELECT pg_advisory_xact_lock($1)', [migrationLock])
     const applied = await appliedMigrations(client)
@@ -123,7 +124,7 @@ async function apply(client: pg.ClientBase, migration: Migration): Promise<void>
 }
 
 function explained(error: unknown): unknown {
-  if (sqlState(error) !== '42501') return error // insufficient_privilege
+  if (sqlState(error) !== '42501') return explainLogin(error) // insufficient_privilege
   return new StoreSetupError(
     'The login of DATABASE_URL may not create the roles gw_owner, gw_admin, gw_sidecar and gw_usage or the schema: give it ' +
       'CREATEROLE and CREATE on the database, or let a superuser run "gatewarden migrate".',

@@ -186,6 +186,26 @@ describe('bootstrap without what it needs', () => {
     expect(bare.code).toBe(1)
     await empty.drop()
   }, 60_000)
+
+  it.each(['bootstrap', 'migrate'])(
+    '%s names a database and a login that do not exist',
+    async command => {
+      const url = environment({})['DATABASE_URL'] ?? ''
+      const run = (wrong: string) =>
+        runGatewarden(
+          [command],
+          { ...environment({ GATEWARDEN_ADMIN_PEPPER_FILE: join(directory, 'a1') }), DATABASE_URL: wrong },
+          directory,
+        )
+      const nowhere = await run(url.replace(database.name, 'no_such_database'))
+      expect(nowhere.stderr).toContain(`gatewarden ${command}: The database that DATABASE_URL names does not exist`)
+      expect(nowhere.code).toBe(1)
+      const nobody = await run(url.replace('user=postgres', 'user=nobody_at_all'))
+      expect(nobody.stderr).toContain(`gatewarden ${command}: The database refuses the login of DATABASE_URL`)
+      expect(nobody.code).toBe(1)
+    },
+    60_000,
+  )
 })
 
 describe('pipes', () => {
