@@ -3,7 +3,7 @@
 
 import { createHash, randomBytes } from 'node:crypto'
 import { existsSync, mkdirSync, readdirSync, renameSync, rmSync } from 'node:fs'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import type { Config, PepperFile } from '../config/config.ts'
 import type { ConfigFault } from '../config/fault.ts'
 import { type LoadedPepper, readPepper, writePrivateFile } from '../config/pepper-file.ts'
@@ -21,6 +21,11 @@ export interface Peppers {
 /** Makes the data directory if it is missing. @throws StartError */
 export function prepareDataDir({ dataDir }: Config): void {
   mkdirSync(dataDir, { recursive: true, mode: 0o700 })
+}
+
+/** The same for a process that keeps nothing there but sockets, and only if it does. @throws StartError */
+export function prepareSocketDir(config: Config, addresses: readonly string[]): void {
+  if (addresses.some(address => dirname(address) === `unix:${config.dataDir}`)) prepareDataDir(config)
 }
 
 /** The peppers that the settings name, or those of the data directory, made if there are none. @throws StartError */

@@ -9,7 +9,7 @@ import type { Metrics } from '../observe/metrics.ts'
 import { RpcError } from '../rpc/errors.ts'
 import { explainConnect } from '../store/connect-failure.ts'
 import { makeBootstrapToken, makeOwnAdminKey } from './bootstrap.ts'
-import { adminKeyFile, keepAdminKey, openPeppers, type Peppers, prepareDataDir } from './data-dir.ts'
+import { adminKeyFile, keepAdminKey, openPeppers, type Peppers, prepareDataDir, prepareSocketDir } from './data-dir.ts'
 import { runUntilEnded } from './lifecycle.ts'
 import {
   migrateWhenReachable,
@@ -85,6 +85,7 @@ async function check(frame: Frame, io: Io, invocation: Invocation): Promise<Exit
     const peppers = openPeppers(config, false)
     const opened = close(await openDatabase(config, { exclusive: false, log, onFailure: frame.ending.fail }))
     await refuseNewerSchema(opened.database, log)
+    prepareSocketDir(config, [...config.check.listen, ...config.als.listen])
     const running = close(await startCheck(config, checkPorts(frame, opened, peppers, profiles)))
     const http = close(await observed(frame, profiles, [running], running.ready))
     const ports = { check: running.addresses, als: running.alsAddresses, metrics: http.address }

@@ -1,4 +1,6 @@
 // A start that ends before anything serves: one sentence, or all faults, and the exit code.
+import { existsSync } from 'node:fs'
+import { dirname } from 'node:path'
 import { type ExitCode, exitConfig, exitFailed } from '../cli/command.ts'
 import type { Config } from '../config/config.ts'
 import { type ConfigFault, renderFaults } from '../config/fault.ts'
@@ -46,6 +48,22 @@ export function toStartError(error: unknown, listening?: Listening): unknown {
 }
 
 function takenMend(address: string, listening: Listening | undefined): string {
+  const setting = settingOf(address, listening)
+  const other = setting === undefined ? 'set another address' : `set ${setting} to another address`
+  return `the port is taken; stop the other process, or ${other}.`
+}
+
+/** Binding says "permission denied" of a directory that is not there. */
+function missingDirectory(address: string, listening: Listening | undefined): string | undefined {
+  if (!address.startsWith('unix:')) return undefined
+  const directory = dirname(address.slice('unix:'.length))
+  if (existsSync(directory)) return undefined
+  const setting = settingOf(address, listening)
+  const other = setting === undefined ? 'set another path' : `set ${setting} to another path`
+  return `the directory ${directory} does not exist; make it, or ${other}.`
+}
+
+function settingOf(address: string, listening: Listening | undefined): string | undefined {
   const settings = [
     ['check.listen', listening?.check.listen],
     ['als.listen', listening?.als.listen],
@@ -54,8 +72,7 @@ function takenMend(address: string, listening: Listening | undefined): string {
     ['metrics.listen', [listening?.metrics.listen]],
   ] as const
   const [setting] = settings.find(([, addresses]) => addresses?.includes(address)) ?? []
-  const other = setting === undefined ? 'set another address' : `set ${setting} to another address`
-  return `the port is taken; stop the other process, or ${other}.`
+  return setting
 }
 
 const listenForm = /^cannot listen on (unix:\S+?|\S+?)(?=: )/
@@ -65,6 +82,8 @@ function sentenceOf(error: Error, from: Listening | undefined): string | undefin
   if (error instanceof StoreSetupError) return message
   const listening = listenForm.exec(message)
   if (listening !== null && /EADDRINUSE/.test(message)) return `${listening[0]}: ${takenMend(listening[1] ?? '', from)}`
+  const missing = listening === null ? undefined : missingDirectory(listening[1] ?? '', from)
+  if (listening !== null && missing !== undefined) return `${listening[0]}: ${missing}`
   if (error instanceof ListenError || listening !== null) return withStop(message)
   if (/another process listens on|is no socket/.test(message)) return withStop(message)
   return systemSentence('code' in error ? String(error.code) : '', message, from)

@@ -3,7 +3,7 @@
 
 import { execFileSync } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
-import { rmSync, writeFileSync } from 'node:fs'
+import { existsSync, rmSync, writeFileSync } from 'node:fs'
 import { request } from 'node:http'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
@@ -139,6 +139,23 @@ describe('check and admin apart', () => {
     expect(await admin.stop('SIGINT')).toBe(0)
     expect(sidecar.output() + admin.output()).not.toContain(key.secret)
   }, 120_000)
+
+  it('check makes data_dir for its sockets, and names any other directory that is missing', async () => {
+    const data = join(directory, 'fresh')
+    const { GATEWARDEN_CHECK_LISTEN: _, GATEWARDEN_ALS_LISTEN: __, ...rest } = checkEnvironment()
+    const lacking = { ...rest, GATEWARDEN_DATA_DIR: data, GATEWARDEN_CHECK_LISTEN: `unix:${data}/check.sock` }
+    const absent = await runGatewarden(
+      ['check'],
+      { ...lacking, GATEWARDEN_ALS_LISTEN: `unix:${directory}/absent/als.sock` },
+      directory,
+    )
+    expect(absent.stderr).toContain(
+      `cannot listen on unix:${directory}/absent/als.sock: the directory ${directory}/absent`,
+    )
+    expect(absent.stderr).toContain('does not exist; make it, or set als.listen to another path.')
+    expect(absent.code).toBe(1)
+    expect(existsSync(data)).toBe(true)
+  }, 60_000)
 
   it('a second signal ends at once with 1', async () => {
     const sidecar = startGatewarden(['check'], checkEnvironment(), directory)
