@@ -429,6 +429,6 @@ function toError(fault: StoreFault): RpcError {
     return new RpcError('EXPORT_LIMIT', text, { cause: fault })
   }
   const text =
-    'The database cannot be reached. Whether the change was made is unknown: repeat the call with the same request_id.'
+    'The database cannot be reached. Whether a change was made is unknown: repeat such a call with the same request_id.'
   return new RpcError('STORE_UNAVAILABLE', text, { retryDelayMs: storeRetryMs, cause: fault })
 }

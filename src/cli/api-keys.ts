@@ -40,7 +40,7 @@ const rotateFlags = {
   grace: {
     type: 'string',
     value: 'DURATION',
-    help: 'how long the old secret still works, such as 24h; 0s ends it now',
+    help: 'how long the old secret still works, such as 24h; 0s ends it now; default that of the profile',
   },
   ...keyFlags,
   ...mutationFlags,

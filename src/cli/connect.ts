@@ -83,7 +83,7 @@ const keyForm = /^[\x21-\x7e]{1,512}$/
 function readKey(file: string): string {
   if (!existsSync(file)) {
     throw new CommandFailure(
-      `no admin key: ${file} does not exist; start \`gatewarden serve\` once in this directory, or name the file with --key-file or GATEWARDEN_CLI_KEY_FILE.`,
+      `no admin key: ${file} does not exist; start \`gatewarden serve\` once in this directory, make one with \`gatewarden bootstrap\`, or name the file with --key-file or GATEWARDEN_CLI_KEY_FILE.`,
       exitConfig,
     )
   }

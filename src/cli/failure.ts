@@ -54,6 +54,8 @@ const mends: Readonly<Record<string, string>> = {
   STORE_UNAVAILABLE: 'The service cannot reach its database: try again shortly.',
   ORGANIZATION_UNKNOWN: '`gatewarden orgs list` shows the organizations.',
   EXPORT_LIMIT: 'Ask for less at a time: --since and --until, or a narrower --filter.',
+  SCOPE_UNKNOWN: '`gatewarden profile show PROFILE` shows the scopes, `gatewarden orgs get ORGANIZATION` the profile.',
+  SCOPES_EMPTY: '`gatewarden profile show PROFILE` shows the scopes, `gatewarden orgs get ORGANIZATION` the profile.',
   PROFILE_UNKNOWN: '`gatewarden profile show` shows the profiles.',
 }
 

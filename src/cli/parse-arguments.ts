@@ -1,6 +1,7 @@
 // Words and flags of a command line against one command of the table; anything that is not there is a usage error.
 // Never guesses: an unknown flag, a missing value or a word too many ends the command before it does anything.
 import { parseArgs } from 'node:util'
+import { closest } from '../config/fault.ts'
 import { type Command, type Invocation, UsageError } from './command.ts'
 
 /** Parses what follows the command's own words. @throws UsageError */
@@ -41,7 +42,7 @@ function parse(command: Command, args: readonly string[]) {
   } catch (error) {
     if (error instanceof UsageError) throw error
     const message = error instanceof Error ? error.message : String(error)
-    throw new UsageError(firstSentence(message))
+    throw new UsageError(firstSentence(message) + flagHint(command, message))
   }
 }
 
@@ -60,6 +61,15 @@ function checkPositionals({ positionals }: Command, given: readonly string[]): v
   const open = positionals.at(-1)?.many === true
   const extra = given[positionals.length]
   if (extra !== undefined && !open) throw new UsageError(`${JSON.stringify(extra)} is one word too many.`)
+}
+
+/** What to do about a flag that the command does not have; nothing for any other fault. */
+function flagHint(command: Command, message: string): string {
+  const unknown = /^Unknown option '--([^']+)'/.exec(message)?.[1]
+  if (unknown === undefined) return ''
+  const meant = closest(unknown, Object.keys(command.flags))
+  const all = `\`gatewarden ${command.words} --help\` shows its flags.`
+  return meant === undefined ? ` ${all}` : ` Did you mean --${meant}? ${all}`
 }
 
 /** Node appends advice on how to pass odd values; the first sentence says what is wrong. */

@@ -60,6 +60,10 @@ export async function showProfiles(packaged: string, invocation: Invocation, io:
   const [wanted] = invocation.positionals
   if (wanted !== undefined) {
     const file = existsSync(resolve(io.cwd, wanted)) ? wanted : join(directory, `${basename(wanted, '.yaml')}.yaml`)
+    if (!existsSync(resolve(io.cwd, file))) {
+      const names = filesIn(directory).map(each => basename(each, '.yaml'))
+      throw new CommandFailure(`there is no profile ${wanted}; ${directory} has ${names.join(', ')}.`, exitErrors)
+    }
     const compiled = load(file, io)
     io.out(invocation.flag('json') ? `${JSON.stringify(profileJson(compiled), null, 2)}\n` : describeProfile(compiled))
     return exitOk

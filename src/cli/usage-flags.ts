@@ -1,7 +1,7 @@
 // The flags that pick requests out of the usage log, and the filter that they mean. A flag is one condition; all must hold.
 import { type Flags, type Invocation, type Io, UsageError } from './command.ts'
 import { formatInstant } from './to-json.ts'
-import { apiKeyName, parseInstant, parsePast, type TimestampValue } from './values.ts'
+import { apiKeyName, isInstant, parseInstant, parsePast, type TimestampValue } from './values.ts'
 
 export const sinceFlags = {
   since: { type: 'string', value: 'WHEN', help: 'from then on: an instant, or a duration ago such as 24h' },
@@ -31,7 +31,12 @@ export function intervalOf(invocation: Invocation, io: Io) {
 function past(invocation: Invocation, flag: 'since' | 'until', io: Io): TimestampValue | undefined {
   const text = invocation.text(flag)
   if (text === undefined) return undefined
-  return parsePast(text, flag, io.now()) ?? parseInstant(text, flag, io.now())
+  const ago = parsePast(text, flag, io.now())
+  if (ago === undefined && !isInstant(text)) {
+    const forms = 'an instant such as 2027-01-31T12:00:00Z, or a duration ago such as 24h'
+    throw new UsageError(`--${flag} is ${JSON.stringify(text)}; write ${forms}.`)
+  }
+  return ago ?? parseInstant(text, flag, io.now())
 }
 
 /** The filter of all flags. @throws UsageError */

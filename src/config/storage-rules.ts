@@ -17,7 +17,11 @@ export function storageFaults(given: Given): ConfigFault[] {
 function storeRules(given: Given): ConfigFault[] {
   if (given.role !== 'check' && given.role !== 'admin') return []
   const url = unset('database.url', 'the URL of PostgreSQL: only `serve` has a database of its own', given)
-  const peppers = unset('peppers', 'the peppers of this deployment, the same in every process', given)
+  const peppers = unset(
+    'peppers',
+    'the peppers of this deployment, the same in every process, as id=file; `openssl rand -hex 32` makes a content',
+    given,
+  )
   const pepper = given.role === 'admin' ? unset('admin.pepper.file', 'the file of the pepper of admin keys', given) : []
   return [...url, ...peppers, ...pepper]
 }

@@ -87,7 +87,7 @@ describe('usage errors end with 2, before anything is done', () => {
     [['keys', 'create'], 'ORGANIZATION missing.'],
     [['keys', 'create', 'o'], '--name is missing.'],
     [['keys', 'create', 'o', 'p', '--name', 'x'], '"p" is one word too many.'],
-    [['keys', 'create', 'o', '--nmae', 'x'], "Unknown option '--nmae'."],
+    [['keys', 'create', 'o', '--nmae', 'x'], "Unknown option '--nmae'. Did you mean --name?"],
     [['keys', 'create', 'o', '--name'], "'--name"],
     [['keys', 'create', 'o', '--name', 'a', '--name', 'b'], '--name is given twice'],
     [
@@ -119,7 +119,10 @@ describe('usage errors end with 2, before anything is done', () => {
     [['orgs', 'list', '--max', '0', '--key-file', 'k'], '--max is "0"'],
     [['wait'], 'TOKEN missing.'],
     [['profile', 'lint'], 'FILE missing.'],
-    [['serve', '--port', '1'], "Unknown option '--port'."],
+    [['serve', '--port', '1'], "Unknown option '--port'. `gatewarden serve --help` shows its flags."],
+    [['usage', 'list', '--since', 'yesterday', '--key-file', 'k'], '--since is "yesterday"; write an instant'],
+    [['usage', 'list', '--since', 'yesterday', '--key-file', 'k'], 'or a duration ago such as 24h.'],
+    [['profile', 'show', 'nobody'], 'there is no profile nobody; '],
   ])('%j', async (args, expected) => {
     if (args.includes('k')) writeFileSync(join(cwd, 'k'), 'gwa_x', { mode: 0o600 })
     const { code, err, out } = await run(...args)
