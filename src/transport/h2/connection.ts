@@ -818,9 +818,9 @@ export class Connection implements ReplyWriter, CallMetadata {
     this.sendUint32(WINDOW_UPDATE, 0, CONNECTION_WINDOW - WINDOW_DEFAULT)
   }
 
-  /** Gives the peer window for what was consumed, in bulk. */
+  /** Gives the peer window for what was consumed, in bulk; at once where incomplete requests hold the rest. */
   private returnCredit(): void {
-    if (this.consumed < CONNECTION_WINDOW / 2 || this.shared.held > HELD_MAX) return
+    if (this.receiveWindow > CONNECTION_WINDOW / 2 || this.consumed === 0 || this.shared.held > HELD_MAX) return
     this.receiveWindow += this.consumed
     this.sendUint32(WINDOW_UPDATE, 0, this.consumed)
     this.consumed = 0

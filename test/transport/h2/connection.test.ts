@@ -1,5 +1,6 @@
 // The connection by RFC 9113, section by section, and unary gRPC over it. Everything happens in memory.
 import { describe, expect, it } from 'vitest'
+import { CONNECTION_WINDOW, MESSAGE_MAX } from '../../../src/transport/h2/abuse.ts'
 import {
   COMPRESSION_ERROR,
   DATA,
@@ -312,6 +313,35 @@ describe('6.9 windows', () => {
       )
     }
     expect(story(said)[0]).toMatch(new RegExp(`^goaway \\d+ ${FLOW_CONTROL_ERROR}$`))
+  })
+  it('of ours do not run dry while consumed octets wait for their credit', () => {
+    const peer = TestPeer.settled(setting(4, 2 ** 30))
+    peer.send(windowUpdate(0, 2 ** 30))
+    let window = CONNECTION_WINDOW
+    const spend = (...octets: Buffer[]) => {
+      for (const { type, stream, payload } of peer.send(...octets))
+        if (type === WINDOW_UPDATE && stream === 0) window += payload.readUInt32BE(0)
+    }
+    const small = message(Buffer.alloc(16_000))
+    let stream = 1
+    for (; window > CONNECTION_WINDOW / 2 + small.length; stream += 2) {
+      window -= small.length
+      spend(headers(stream), data(stream, small))
+    }
+    // Large requests that come side by side: together more than half of the window, and less than all of it.
+    const large = message(Buffer.alloc(MESSAGE_MAX))
+    const ids = Array.from({ length: 12 }, (_, i) => stream + 2 * i)
+    for (const id of ids) spend(headers(id))
+    for (let at = 0; at < large.length; at += 16_000) {
+      const piece = large.subarray(at, at + 16_000)
+      for (const id of ids) {
+        expect(window).toBeGreaterThanOrEqual(piece.length)
+        window -= piece.length
+        spend(data(id, piece, at + piece.length === large.length ? FLAG_END_STREAM : 0))
+      }
+    }
+    expect(peer.service.calls).toBe((stream - 1) / 2 + ids.length)
+    expect(peer.shared.held).toBe(0)
   })
   it('of a reset stream give their credit back', () => {
     const peer = TestPeer.settled()
