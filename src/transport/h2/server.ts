@@ -157,6 +157,8 @@ class Peer {
   private progressAt: number
   private progress = 0
   private isPaused = false
+  /** The socket has octets that it has not taken. */
+  private isWriting = false
 
   constructor(accepted: Socket, shared: Shared, clock: LoopClock) {
     const now = clock.now()
@@ -169,7 +171,6 @@ class Peer {
     const socket = readSocket(accepted, octets => this.receive(octets))
     this.socket = socket
     socket.on('error', () => undefined) // 'close' follows
-    socket.on('drain', () => this.resume(clock.now()))
     socket.on('end', () => socket.end())
     this.flush(now)
   }
@@ -219,17 +220,38 @@ class Peer {
   private flush(now: number): void {
     const { connection, socket } = this
     const { output } = connection
-    if (output.length > 0 && !socket.writableEnded && !socket.destroyed) {
+    const mayWrite = !this.isWriting || connection.isClosing
+    if (output.length > 0 && mayWrite && !socket.writableEnded && !socket.destroyed) {
       socket.write(output.taken())
       if (socket.writableLength === 0) output.reuse()
-      else output.renew()
+      else {
+        output.renew()
+        this.awaitWrite()
+      }
     }
     if (connection.isClosing && this.closingAt === Number.POSITIVE_INFINITY) {
       this.closingAt = now
       socket.end()
       return
     }
-    if (socket.writableLength > BACKLOG_MAX || connection.pausedUntil > now) this.pause()
+    if (this.backlog > BACKLOG_MAX || connection.pausedUntil > now) this.pause()
+  }
+
+  /** Octets that the peer has not taken. */
+  private get backlog(): number {
+    return this.socket.writableLength + this.connection.output.length
+  }
+
+  /** Until the socket has taken its octets, more gather in `output`: a write of its own would hold a whole buffer for each few. */
+  private awaitWrite(): void {
+    if (this.isWriting) return
+    this.isWriting = true
+    this.socket.write('', () => {
+      this.isWriting = false
+      const now = this.clock.now()
+      this.flush(now)
+      this.resume(now)
+    })
   }
 
   private pause(): void {
@@ -242,7 +264,7 @@ class Peer {
   }
 
   private resume(now: number): void {
-    if (!this.isPaused || this.socket.writableLength > BACKLOG_MAX || this.connection.pausedUntil > now) return
+    if (!this.isPaused || this.backlog > BACKLOG_MAX || this.connection.pausedUntil > now) return
     this.isPaused = false
     this.socket.resume()
   }

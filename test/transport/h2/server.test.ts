@@ -8,7 +8,13 @@ import { join } from 'node:path'
 import { Client, credentials, Metadata, type ServiceError, status } from '@grpc/grpc-js'
 import { afterEach, describe, expect, it } from 'vitest'
 import { MESSAGE_MAX } from '../../../src/transport/h2/abuse.ts'
-import { PREFACE } from '../../../src/transport/h2/frames.ts'
+import {
+  FLAG_END_HEADERS,
+  FLAG_END_STREAM,
+  HEADERS,
+  PREFACE,
+  PROTOCOL_ERROR,
+} from '../../../src/transport/h2/frames.ts'
 import { LoopClock } from '../../../src/transport/h2/loop-clock.ts'
 import { type H2Server, startH2Server } from '../../../src/transport/h2/server.ts'
 import { readSocket } from '../../../src/transport/h2/socket-reads.ts'
@@ -19,6 +25,7 @@ import {
   call,
   data,
   echo,
+  frame,
   framesIn,
   headers,
   message,
@@ -209,6 +216,25 @@ describe('reading', () => {
     client.socket.resume()
     await client.hears(`headers ${2 * count - 1} grpc-status 0 end`)
     expect(service.calls).toBe(count)
+  })
+
+  it('holds small replies that are not taken in little memory, however many reads they come of', async () => {
+    const { addresses } = await start([`unix:${join(await directory(), 'check.sock')}`])
+    const client = new RawClient(addresses[0])
+    client.send(PREFACE, settings(), settingsAck)
+    await client.hears('settings ack')
+    client.socket.pause()
+    const before = process.memoryUsage().arrayBuffers
+    // Each is no request, comes as a read of its own, and earns a RST_STREAM.
+    const count = 30_000
+    for (let i = 0; i < count; i++) {
+      client.send(frame(HEADERS, FLAG_END_HEADERS | FLAG_END_STREAM, 1 + 2 * i, Buffer.from([0x82])))
+      await new Promise(resolve => setImmediate(resolve))
+    }
+    expect(process.memoryUsage().arrayBuffers - before).toBeLessThan(16 * 1024 * 1024)
+    client.socket.resume()
+    await until('all replies', () => client.received.length >= count * 13)
+    expect(client.story.at(-1)).toBe(`reset ${2 * count - 1} ${PROTOCOL_ERROR}`)
   })
 
   it.each(['into one buffer', 'in the usual way'])('%s gives the same octets, pauses and ends', async how => {
