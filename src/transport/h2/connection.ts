@@ -788,9 +788,10 @@ export class Connection implements ReplyWriter, CallMetadata {
     const stream = this.streams.get(id)
     if (id === 0) {
       if (increment === 0) return PROTOCOL_ERROR
+      const wasDry = this.sendWindow <= 0
       this.sendWindow += increment
       if (this.sendWindow > WINDOW_MAX) return FLOW_CONTROL_ERROR
-      this.pumpAll()
+      if (wasDry) this.pumpAll() // else the replies that wait do so for windows of their own
       return this.countControl()
     }
     if (stream === undefined) return this.countControl()

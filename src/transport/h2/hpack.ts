@@ -13,8 +13,11 @@ const SIZE_UPDATES_MAX = 2
 /** Entries that a full table can have; a power of two. */
 const ENTRIES_MAX = TABLE_SIZE_MAX / FIELD_OVERHEAD
 
-/** Octets of a header block that are decoded; whoever calls keeps to it. */
-export const HEADER_BLOCK_MAX = 16_384
+/**
+ * Octets of a header block that are decoded; whoever calls keeps to it. More than an Envoy takes from one client by default (60 KiB),
+ * since tracing hands on `tracestate` and `baggage`: such a call is refused for its list, and costs nobody else the connection.
+ */
+export const HEADER_BLOCK_MAX = 65_536
 /** Room for the longest text of such a block, its codes being 5 bits at least. */
 const TEXT_MAX = Math.ceil((HEADER_BLOCK_MAX * 8) / 5)
 

@@ -26,6 +26,7 @@ import {
   REFUSED_STREAM,
   SETTINGS_TIMEOUT,
 } from '../../../src/transport/h2/frames.ts'
+import { HEADER_BLOCK_MAX } from '../../../src/transport/h2/hpack.ts'
 import {
   answered,
   block,
@@ -148,6 +149,20 @@ describe('what clients of an Envoy can cause', () => {
     expect(story(peer.send(call(5, 'x', many(128))))).toEqual(answered(5, 1))
     expect(story(peer.send(headers(7, many(129))))).toEqual([`reset 7 ${calm}`])
     expectInnocent(peer, 9)
+  })
+
+  it('a header list as large as an Envoy takes from a client, handed on by its tracing', () => {
+    const peer = TestPeer.settled()
+    const octets = block([...callFields, ['tracestate', '\u{7f}'.repeat(60 * 1024)]])
+    const pieces = Array.from({ length: Math.ceil(octets.length / 16_384) }, (_, i) =>
+      octets.subarray(i * 16_384, (i + 1) * 16_384),
+    )
+    const said = pieces.flatMap((piece, i) => {
+      const flags = i === pieces.length - 1 ? FLAG_END_HEADERS : 0
+      return peer.send(i === 0 ? frame(HEADERS, flags, 1, piece) : continuation(1, piece, flags))
+    })
+    expect(story(said)).toEqual([`reset 1 ${calm}`])
+    expectInnocent(peer, 3)
   })
 
   it('frames that were on their way to a stream that we closed are passed over', () => {
@@ -291,6 +306,8 @@ describe('what no correct peer does', () => {
     expect(story(peer.send(continuation(1, Buffer.alloc(0))))).toEqual([`goaway 0 ${calm}`])
     const other = TestPeer.settled()
     other.send(frame(HEADERS, 0, 1, Buffer.alloc(16_384)))
+    for (let i = 1; i < HEADER_BLOCK_MAX / 16_384; i++)
+      expect(other.send(continuation(1, Buffer.alloc(16_384)))).toEqual([])
     expect(story(other.send(continuation(1, Buffer.alloc(1))))).toEqual([`goaway 0 ${calm}`])
   })
 
