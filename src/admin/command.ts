@@ -379,12 +379,13 @@ async function hasReached(tx: AdminReads, token: string): Promise<boolean> {
 }
 
 /**
- * Refuses a point of another history. One that the feed no longer keeps is older than its retention and passes.
+ * Refuses a point of another history, one above the head included: tokens are of commits. One that the feed no longer keeps is
+ * older than its retention and passes.
  * @throws RpcError HISTORY_CHANGED
  */
 export async function requireSameHistory(tx: AdminReads, revision: bigint, nonce: bigint): Promise<void> {
   const kept = await tx.propagation.nonceAt(revision)
-  if (kept === undefined || kept === nonce) return
+  if (kept === nonce || (kept === undefined && revision <= (await tx.propagation.head()).revision)) return
   throw new RpcError('HISTORY_CHANGED', 'The token is of another history: the database was restored or replaced.', {
     subject: 'revision_token',
   })

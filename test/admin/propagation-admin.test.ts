@@ -79,10 +79,10 @@ test('a token of another history is refused, one that is none is a faulty field'
   expect((await refusal(tooLong)).details.violations?.map(({ field }) => field)).toEqual(['revision_token', 'timeout'])
 })
 
-test('a revision that the feed has not reached does not govern', async () => {
+test('a revision above the head is of commits that were lost', async () => {
   const { revision } = await head()
   const ahead = revisionTokenOf({ revision: revision + 1n, nonce: 5n })
-  expect((await wait(ahead, 0)).governing).toBe(false)
+  expect((await refusal(wait(ahead, 0))).reason).toBe('HISTORY_CHANGED')
 })
 
 test('the wait ends before the deadline of the call', async () => {
