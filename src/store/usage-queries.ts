@@ -93,15 +93,18 @@ function ofTraffic(query: UsageTrafficQuery, parameters: Parameters): string {
   return `${organization} AND ${key} AND ${inInterval('l.time', query.from, query.to, parameters)}`
 }
 
-/** WHERE, ORDER BY and LIMIT of a query. The row comparison is what lets an index begin at the position. */
+/** WHERE, ORDER BY and LIMIT of a query. The interval ends at the position: a scan of an index begins there, not at the first row. */
 function pageTail(query: UsageQuery, parameters: Parameters): string {
+  const { after, descending } = query
+  const from = after === null || descending ? query.from : Math.max(query.from, after.time)
+  const to = after === null || !descending ? query.to : Math.min(query.to, after.time + 1)
   const conditions = [
     ofOrganizations(query.organizations, parameters),
-    inInterval('l.time', query.from, query.to, parameters),
+    inInterval('l.time', from, to, parameters),
     ...(query.filter === null ? [] : [usageCondition(query.filter, parameters)]),
-    ...(query.after === null ? [] : [behind(query, query.after, parameters)]),
+    ...(after === null ? [] : [behind(query, after, parameters)]),
   ]
-  const direction = query.descending ? 'DESC' : 'ASC'
+  const direction = descending ? 'DESC' : 'ASC'
   const limit = parameters.add(query.limit)
   return `WHERE ${conditions.join(' AND ')} ORDER BY l.time ${direction}, l.decision_id ${direction} LIMIT ${limit}`
 }
@@ -203,7 +206,10 @@ const cellExpressions: Readonly<Record<UsageField, string>> = {
   request_id: 'l.request_id',
   organization_id: 'l.organization_id',
   api_key_id: 'l.api_key_id',
-  key_hint: "coalesce(k.key_hint, '')",
+  // A look-up a row by the primary key: as a join it is planned by the numbers of tables that may have just been filled. A key of
+  // another organization has no hint here, whatever a row says.
+  key_hint: `coalesce((SELECT CASE WHEN k.organization_id = l.organization_id THEN k.key_hint END FROM api_keys k
+    WHERE k.id = l.api_key_id), '')`,
   environment: 'l.environment',
   method: 'l.method',
   host: 'l.host',
@@ -224,15 +230,15 @@ const cellExpressions: Readonly<Record<UsageField, string>> = {
 
 const addressFields: ReadonlySet<UsageField> = new Set(['client_ip', 'direct_ip'])
 
+/** Text of a batch of cells, for EXPLAIN as well. */
+export function cellsStatement(query: UsageQuery, columns: readonly UsageField[], parameters: Parameters): string {
+  const wanted = columns.map(column => cellExpressions[column]).join(', ')
+  return `SELECT l.time, l.decision_id, ${wanted} FROM usage_log l ${pageTail(query, parameters)}`
+}
+
 async function cells(pool: pg.Pool, query: UsageQuery, columns: readonly UsageField[]): Promise<readonly UsageCells[]> {
   const parameters = new Parameters()
-  const wanted = columns.map(column => cellExpressions[column]).join(', ')
-  // A key of another organization has no hint here, whatever a row says.
-  const keys = columns.includes('key_hint')
-    ? 'LEFT JOIN api_keys k ON k.id = l.api_key_id AND k.organization_id = l.organization_id'
-    : ''
-  const text = `SELECT l.time, l.decision_id, ${wanted} FROM usage_log l ${keys} ${pageTail(query, parameters)}`
-  const found = await readArrays(pool, text, parameters)
+  const found = await readArrays(pool, cellsStatement(query, columns, parameters), parameters)
   const addressAt = columns.flatMap((column, at) => (addressFields.has(column) ? [at + positionCells] : []))
   for (const row of found) settle(row, addressAt)
   return found as unknown as UsageCells[]

@@ -7,7 +7,7 @@ import { Violations } from '../../src/admin/violations.ts'
 import { microsFromUnixMs } from '../../src/core/time.ts'
 import { Parameters } from '../../src/store/admin-list.ts'
 import { sessionConfig } from '../../src/store/connection.ts'
-import { listStatement, usageSession } from '../../src/store/usage-queries.ts'
+import { cellsStatement, listStatement, usageSession } from '../../src/store/usage-queries.ts'
 import { useTestDatabase } from '../support/test-database.ts'
 
 const rows = 1_000_000
@@ -19,6 +19,8 @@ interface PlanNode {
   readonly 'Relation Name'?: string
   readonly 'Index Name'?: string
   readonly 'Actual Rows'?: number
+  readonly 'Shared Hit Blocks'?: number
+  readonly 'Shared Read Blocks'?: number
   readonly 'Rows Removed by Filter'?: number
   readonly Plans?: readonly PlanNode[]
 }
@@ -70,11 +72,18 @@ function queryOf(filter: string, organizations: readonly string[] | null, more: 
   return { ...selection, organizations, descending: true, after: null, limit: 51, ...more }
 }
 
-async function explain(query: UsageQuery): Promise<readonly PlanNode[]> {
+const explain = (query: UsageQuery): Promise<readonly PlanNode[]> => {
   const parameters = new Parameters()
-  const statement = listStatement(query, parameters)
+  return explainStatement(reader, listStatement(query, parameters), parameters)
+}
+
+async function explainStatement(
+  reader: pg.Client,
+  statement: string,
+  parameters: Parameters,
+): Promise<readonly PlanNode[]> {
   const result = await reader.query<{ 'QUERY PLAN': readonly [{ readonly Plan: PlanNode }] }>(
-    `EXPLAIN (ANALYZE, FORMAT JSON) ${statement}`,
+    `EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) ${statement}`,
     parameters.values,
   )
   const nodes: PlanNode[] = []
@@ -144,5 +153,49 @@ describe('over all organizations', () => {
     expect(
       scans.filter(node => node['Node Type'] === 'Seq Scan' && node['Relation Name'] !== 'usage_log_other'),
     ).toEqual([])
+  })
+})
+
+describe('a page far from the first', () => {
+  it.each([true, false])('is read from where it begins, descending %s', async descending => {
+    const days = (n: number) => ({
+      time: microsFromUnixMs(Date.now() - n * 86_400_000),
+      decisionId: '01a21456-3d00-78fd-956c-dc0ef5b67a05',
+    })
+    const [top] = await explain(queryOf('', null, { descending, after: days(descending ? 3 : 1) }))
+    expect((top?.['Shared Hit Blocks'] ?? 0) + (top?.['Shared Read Blocks'] ?? 0)).toBeLessThan(400)
+  })
+})
+
+describe('a batch of an export', () => {
+  const fresh = useTestDatabase()
+
+  it('looks hints of keys up by their primary key, though nobody has counted the tables yet', async () => {
+    const client = fresh().client()
+    await client.connect()
+    const unplanned = new pg.Client(sessionConfig(fresh().database.servers[0], usageSession))
+    await unplanned.connect()
+    try {
+      await client.query("SET session_replication_role = 'replica'")
+      await client.query("SELECT gw_usage_partition((clock_timestamp() AT TIME ZONE 'UTC')::date)")
+      await client.query(`
+        INSERT INTO usage_log (time, decision_id, sidecar, profile, organization_id, api_key_id, decision, reason, status)
+        SELECT now(), gen_random_uuid(), '00000000-0000-4000-8000-000000000001', 'x', 'org_1', 'key_' || n % 997, 'allow', '', 0
+        FROM generate_series(1, 20000) n`)
+      await client.query(`
+        INSERT INTO api_keys (id, organization_id, digest, pepper_id, form, key_hint, display_name, environment, scope_mode, scopes,
+                              allowlist_binary, lineage_id, creator)
+        SELECT 'key_' || n, 'org_1', sha256(n::text::bytea), 'p1', 1, 'hint', 'k', 'live', 1, '{a}', '', 'key_' || n, 'x'
+        FROM generate_series(1, 997) n`)
+      for (const organizations of [['org_1'], null]) {
+        const parameters = new Parameters()
+        const statement = cellsStatement(queryOf('', organizations, { limit: 5000 }), ['time', 'key_hint'], parameters)
+        const nodes = await explainStatement(unplanned, statement, parameters)
+        const ofKeys = nodes.filter(node => node['Relation Name'] === 'api_keys')
+        expect(ofKeys.map(node => [node['Node Type'], node['Index Name']])).toEqual([['Index Scan', 'api_keys_pkey']])
+      }
+    } finally {
+      await Promise.all([client.end(), unplanned.end()])
+    }
   })
 })
