@@ -6,8 +6,9 @@ import { RpcFailure } from '../rpc/client.ts'
 import { type Command, exitOk, type Flags, type Invocation, type Io, UsageError } from './command.ts'
 import { type Connection, clientFlags, withConnection } from './connect.ts'
 import { listAll, listFlags } from './paging.ts'
-import { formatInstant, toJson } from './to-json.ts'
+import { toJson } from './to-json.ts'
 import { conditionFlags, conditions, intervalOf, sinceFlags, usageFilter, usageFilterFlags } from './usage-flags.ts'
+import { Follower, unixMs } from './usage-follow.ts'
 import { metricsText, seriesTable, usageLine, usageTable } from './usage-text.ts'
 import { apiKeyName, organizationName, parseDurationMs } from './values.ts'
 
@@ -88,10 +89,6 @@ function subjectOf(text: string) {
 
 /** How often the log is looked at. */
 const pollMs = 1000
-/** How late a row may come: sidecars store theirs in batches, each at its own pace. */
-const lateMs = 15_000
-/** Rows of one look: whoever cannot keep up sees them later, not fewer of them. */
-const lookRowsMax = 5000
 const pageSizeMax = 1000
 
 async function tail(invocation: Invocation, io: Io) {
@@ -112,7 +109,7 @@ async function tail(invocation: Invocation, io: Io) {
     while (io.now() < endMs) {
       await pause(Math.max(0, Math.min(pollMs, endMs - io.now())))
       try {
-        for await (const log of look(client, parent, filter, follow, io)) print(log)
+        for await (const log of look(client, { parent, filter }, follow, endMs, io)) print(log)
         silent = false
       } catch (error) {
         if (!(error instanceof RpcFailure) || error.code !== status.UNAVAILABLE) throw error
@@ -124,63 +121,31 @@ async function tail(invocation: Invocation, io: Io) {
   })
 }
 
-/** What one look brings that was not shown yet. */
+/**
+ * What one look brings that was not shown yet: everything up to the end of the log, or to `endMs`, however many pages that
+ * takes. Whoever cannot keep up sees rows later, not fewer of them.
+ */
 async function* look(
   client: ReturnType<typeof usageOf>,
-  parent: string,
-  filter: readonly string[],
+  { parent, filter }: { readonly parent: string; readonly filter: readonly string[] },
   follow: Follower,
+  endMs: number,
   io: Io,
 ): AsyncGenerator<UsageLog> {
-  const asked = { parent, filter: [...filter, `time >= ${follow.since()}`].join(' AND '), orderBy: 'time' }
+  const asked = { parent, filter: [...filter, `time >= ${follow.begin(io.now())}`].join(' AND '), orderBy: 'time' }
   let pageToken = ''
-  let looked = 0
+  let told = false
   do {
     const page = await client.listUsageLogs({ ...asked, pageSize: pageSizeMax, pageToken })
     for (const log of page.usageLogs) if (follow.take(log)) yield log
-    looked += page.usageLogs.length
     pageToken = page.nextPageToken
-  } while (pageToken !== '' && looked < lookRowsMax)
-  follow.settle(pageToken === '', io.now())
-}
-
-/** Knows what was shown, so that a row that comes late is shown and none is shown twice. */
-class Follower {
-  private readonly shown = new Map<string, number>()
-  private fromMs: number
-  private newestMs: number
-
-  /** `whole`: `begun` is everything that there was. */
-  constructor(begun: readonly UsageLog[], whole: boolean, nowMs: number) {
-    for (const log of begun) this.shown.set(log.decisionId, unixMs(log))
-    this.newestMs = begun.length === 0 ? nowMs : Math.max(...this.shown.values())
-    // What is older than the oldest row shown was left out on purpose, unless there was nothing older.
-    if (whole) this.fromMs = Math.min(nowMs, this.newestMs) - lateMs
-    else this.fromMs = begun.length === 0 ? nowMs : Math.max(this.newestMs - lateMs, Math.min(...this.shown.values()))
-  }
-
-  since(): string {
-    return formatInstant({ seconds: BigInt(Math.floor(this.fromMs / 1000)), nanos: 0 })
-  }
-
-  /** Whether the row is to be shown. */
-  take(log: UsageLog): boolean {
-    if (this.shown.has(log.decisionId) || unixMs(log) < this.fromMs) return false
-    this.shown.set(log.decisionId, unixMs(log))
-    this.newestMs = Math.max(this.newestMs, unixMs(log))
-    return true
-  }
-
-  /** After a look: `whole` if it saw everything. A clock that is ahead must not make us deaf. */
-  settle(whole: boolean, nowMs: number): void {
-    const newest = Math.min(this.newestMs, nowMs)
-    this.fromMs = Math.max(this.fromMs, whole ? newest - lateMs : newest - 1)
-    for (const [id, at] of this.shown) if (at < this.fromMs - 1000) this.shown.delete(id)
-  }
-}
-
-function unixMs({ time }: UsageLog): number {
-  return time === undefined ? 0 : Number(time.seconds) * 1000 + Math.floor(time.nanos / 1e6)
+    const last = page.usageLogs.at(-1)
+    if (last === undefined || unixMs(last) >= endMs) break
+    if (follow.keepUp(last) || told) continue
+    io.err('too many requests at once: some that are stored late may be missing here\n')
+    told = true
+  } while (pageToken !== '')
+  follow.settle()
 }
 
 function wholeNumber(text: string, flag: string): number {
