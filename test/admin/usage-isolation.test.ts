@@ -32,7 +32,7 @@ async function side(mark: string): Promise<Side> {
     requestId: mark,
     host: `${mark}.example.com`,
   }
-  const clientIp = mark === 'aaaa' ? '203.0.113.1' : '198.51.100.1'
+  const clientIp = mark === 'alpha' ? '203.0.113.1' : '198.51.100.1'
   await storeUsage(client().world.client, [
     { ...row, clientIp, finalStatus: 200 },
     { ...row, clientIp, reason: 'ip_not_allowed' },
@@ -45,17 +45,17 @@ async function side(mark: string): Promise<Side> {
 }
 
 beforeAll(async () => {
-  a = await side('aaaa')
-  b = await side('bbbb')
+  a = await side('alpha')
+  b = await side('omega')
   // A row of another hand: the key of one organization under the name of the other.
   await storeUsage(client().world.client, [
-    { organization: idOf(a.parent), apiKey: idOf(b.key), userAgent: 'aaaa', path: '/aaaa', clientIp: '203.0.113.9' },
+    { organization: idOf(a.parent), apiKey: idOf(b.key), userAgent: 'alpha', path: '/alpha', clientIp: '203.0.113.9' },
     { organization: '', apiKey: '', reason: 'credential_unknown', userAgent: 'nobody', path: '/nobody' },
   ])
   operator = await insertAdminKey(client().world, { scopes: ['usage.read', 'usage.export'], organizations: null })
   await foldUsage(client().world.usagePool)
   await storeUsage(client().world.client, [
-    { organization: idOf(b.parent), apiKey: idOf(b.key), path: '/bbbb', userAgent: 'bbbb', clientIp: '198.51.100.9' },
+    { organization: idOf(b.parent), apiKey: idOf(b.key), path: '/omega', userAgent: 'omega', clientIp: '198.51.100.9' },
   ])
 })
 
@@ -90,11 +90,11 @@ describe('a caller of one organization', () => {
       await everything(who === 'operator' ? operator : a.reader, a),
       await everything(who === 'operator' ? operator : b.reader, b),
     ]
-    expect(ofA).toContain('aaaa')
-    expect(ofA).not.toContain('bbbb')
+    expect(ofA).toContain('alpha')
+    expect(ofA).not.toContain('omega')
     expect(ofA).not.toContain('198.51.100.1')
-    expect(ofB).toContain('bbbb')
-    expect(ofB).not.toContain('aaaa')
+    expect(ofB).toContain('omega')
+    expect(ofB).not.toContain('alpha')
     expect(ofB).not.toContain('203.0.113.')
     expect(ofA + ofB).not.toContain('nobody')
   })
@@ -129,12 +129,12 @@ describe('a caller of one organization', () => {
   test('sees its organizations where it asks for all, and nobody’s requests only as an operator', async () => {
     const request = { parent: 'organizations/-' }
     const own = JSON.stringify(await client().callAs(a.reader, 'listUsageLogs', request))
-    expect(own).toContain('aaaa')
-    expect(own).not.toMatch(/bbbb|nobody/)
+    expect(own).toContain('alpha')
+    expect(own).not.toMatch(/omega|nobody/)
     const all = JSON.stringify(await client().callAs(operator, 'listUsageLogs', request))
-    for (const mark of ['aaaa', 'bbbb', 'nobody']) expect(all).toContain(mark)
+    for (const mark of ['alpha', 'omega', 'nobody']) expect(all).toContain(mark)
     const chunks = await client().download<{ data: Buffer }>('exportUsageLogs', request, a.reader)
-    expect(chunks.map(({ data }) => data.toString()).join('')).not.toMatch(/bbbb|nobody/)
+    expect(chunks.map(({ data }) => data.toString()).join('')).not.toMatch(/omega|nobody/)
   })
 
   test('takes no token of the other', async () => {
