@@ -1,5 +1,5 @@
-// SimulateIpAllowlist: which logged requests of a key another allowlist would have refused. The entries are judged as in an
-// update; the addresses are those that the sidecars saw.
+// SimulateIpAllowlist: which logged requests of a key, and of those it replaced, another allowlist would have refused. The
+// entries are judged as in an update; the addresses are those that the sidecars saw.
 import type { AllowlistEntry } from '../core/allowlist.ts'
 import type { Micros } from '../core/time.ts'
 import type {
@@ -11,6 +11,7 @@ import type { CompiledProfile } from '../profile/compiled-profile.ts'
 import type { AdminReads } from './admin-store.ts'
 import { type ApiKeyContext, findOrganization, requireKey } from './api-key-context.ts'
 import { readAllowlist } from './api-key-fields.ts'
+import { type TrafficSubject, trafficSubject } from './recent-traffic.ts'
 import { type ApiKeyName, parseApiKeyName } from './resource-name.ts'
 import { checked, readInterval, type UsageInterval, type UsageQuestion } from './usage-call.ts'
 import type { UsageTrafficQuery } from './usage-rows.ts'
@@ -43,11 +44,18 @@ export function readTraffic(
   return name === undefined || interval === null ? null : { name, interval }
 }
 
-/** The profile of a key that is there. @throws RpcError ORGANIZATION_UNKNOWN, API_KEY_UNKNOWN */
-export async function profileOfKey(context: ApiKeyContext, tx: AdminReads, name: ApiKeyName): Promise<CompiledProfile> {
+/**
+ * The profile of a key that is there, and whose requests its allowlist would have judged: its own and those of the keys
+ * that it replaced. @throws RpcError ORGANIZATION_UNKNOWN, API_KEY_UNKNOWN
+ */
+export async function subjectOf(
+  context: ApiKeyContext,
+  tx: AdminReads,
+  name: ApiKeyName,
+): Promise<{ readonly profile: CompiledProfile; readonly subject: TrafficSubject }> {
   const { profile } = await findOrganization(context, tx, name.organization)
-  requireKey(await tx.apiKeys.find(name.organization, name.apiKey, false), name, tx.now)
-  return profile
+  const key = requireKey(await tx.apiKeys.find(name.organization, name.apiKey, false), name, tx.now)
+  return { profile, subject: await trafficSubject(tx, key) }
 }
 
 interface Plan {
@@ -66,11 +74,11 @@ export function simulateIpAllowlist(
     organizationOf: request => parseApiKeyName(request.name)?.organization ?? '',
     async plan(tx, request) {
       const { name, interval } = checked(violations => readTraffic(request, tx.now, violations))
-      const profile = await profileOfKey(context, tx, name)
+      const { profile, subject } = await subjectOf(context, tx, name)
       const { entries } = checked(violations => readAllowlist(request.entries, 'entries', profile, '', violations))
       const { record, retentionMs } = profile.usageLog
       return {
-        traffic: { ...name, ...interval },
+        traffic: { ...subject, ...interval },
         entries,
         emptyDenies: profile.policy.emptyAllowlist === 'none',
         kept: record === 'all' && interval.from >= tx.now - retentionMs * 1000,

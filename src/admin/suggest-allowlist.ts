@@ -1,4 +1,4 @@
-// SuggestIpAllowlist: entries that the profile accepts and that cover what a key was used from. Only allowed requests count, so
+// SuggestIpAllowlist: entries that the profile accepts and that cover what a key, or one it replaced, was used from. Only allowed requests count, so
 // that whoever was kept out is not let in. Nothing broader than a /24 or a /64 is suggested unless the caller asks.
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { parseAddress, parseEntry } from '../core/address.ts'
@@ -11,7 +11,7 @@ import type {
 } from '../gen/gatewarden/admin/v1/allowlist_admin.ts'
 import type { ApiKeyContext } from './api-key-context.ts'
 import { parseApiKeyName } from './resource-name.ts'
-import { profileOfKey, readTraffic } from './simulate-allowlist.ts'
+import { readTraffic, subjectOf } from './simulate-allowlist.ts'
 import { checked, type UsageQuestion } from './usage-call.ts'
 import type { UsageAddress, UsageTrafficQuery } from './usage-rows.ts'
 import type { Violations } from './violations.ts'
@@ -48,9 +48,9 @@ export function suggestIpAllowlist(
         checkNumbers(request, violations)
         return readTraffic(request, tx.now, violations)
       })
-      const { ipRules } = (await profileOfKey(context, tx, name)).management
-      const bounds = checked(violations => boundsOf(request, ipRules, violations))
-      return { traffic: { ...name, ...interval }, bounds }
+      const { profile, subject } = await subjectOf(context, tx, name)
+      const bounds = checked(violations => boundsOf(request, profile.management.ipRules, violations))
+      return { traffic: { ...subject, ...interval }, bounds }
     },
     async answer(usage, { traffic, bounds }) {
       const { addresses, requests } = await usage.addresses(traffic, addressesMax)

@@ -10,7 +10,7 @@ import { applySettings, type GivenSettings, type MutableField, readSettings } fr
 import type { Caller } from './caller.ts'
 import type { Change, Mutation } from './command.ts'
 import { requireEtag } from './etag.ts'
-import { recentTrafficWarnings } from './recent-traffic.ts'
+import { recentTrafficWarnings, trafficSubject } from './recent-traffic.ts'
 import { type ApiKeyName, apiKeyName, parseApiKeyName } from './resource-name.ts'
 import { stateText } from './state-text.ts'
 import { Violations } from './violations.ts'
@@ -98,7 +98,14 @@ async function update(
   const recent =
     allowlist === null
       ? []
-      : await recentTrafficWarnings(context.usage, name, allowlist, 'api_key.allowlist', profile, now)
+      : await recentTrafficWarnings(
+          context.usage,
+          await trafficSubject(tx, key),
+          allowlist,
+          'api_key.allowlist',
+          profile,
+          now,
+        )
   const warnings = [...applied.warnings, ...recent]
   if (applied.changed.size === 0) {
     const reply = { apiKey: apiKeyMessage(key, now), warnings, revision: 0n, revisionToken: '' }

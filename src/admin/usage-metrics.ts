@@ -1,12 +1,12 @@
 // GetUsageMetrics: counts of a key, of its lineage or of an organization, from counters by the hour and rows at ragged ends.
 // Every request that presented the key counts, denied ones included.
+import { predecessorsOf } from '../core/api-key-rotation.ts'
 import type { Micros } from '../core/time.ts'
 import type { GetUsageMetricsRequest, GetUsageMetricsResponse } from '../gen/gatewarden/admin/v1/usage_admin.ts'
 import type { CompiledProfile } from '../profile/compiled-profile.ts'
 import { RpcError } from '../rpc/errors.ts'
 import type { AdminReads } from './admin-store.ts'
 import { type ApiKeyContext, findOrganization, requireKey } from './api-key-context.ts'
-import type { ApiKeyRow } from './api-key-rows.ts'
 import { apiKeyName, parseApiKeyName, parseOrganizationName } from './resource-name.ts'
 import { quoted } from './text-fields.ts'
 import { checked, readInterval, type UsageInterval, type UsageQuestion } from './usage-call.ts'
@@ -120,18 +120,9 @@ async function subjectOf(
   const members = await tx.apiKeys.listLineage(organization, key.lineage)
   return {
     subject: { organization, apiKeys: members.map(({ id }) => id) },
-    predecessors: predecessorsOf(key, members),
+    // The key itself where it has a successor, else all that it replaced.
+    predecessors: key.rotatedTo === null ? predecessorsOf(key, members).map(({ id }) => id) : [key.id],
   }
-}
-
-/** The key itself where it has a successor, else all that it replaced. */
-function predecessorsOf(key: ApiKeyRow, members: readonly ApiKeyRow[]): readonly string[] {
-  if (key.rotatedTo !== null) return [key.id]
-  const byId = new Map(members.map(member => [member.id, member]))
-  const found: string[] = []
-  for (let id = key.rotatedFrom; id !== null && !found.includes(id); id = byId.get(id)?.rotatedFrom ?? null)
-    found.push(id)
-  return found
 }
 
 async function answer(usage: UsageReads, plan: Plan): Promise<GetUsageMetricsResponse> {

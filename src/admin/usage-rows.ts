@@ -67,10 +67,10 @@ export interface UsageCount {
   readonly requests: bigint
 }
 
-/** Requests of one API key in an interval. */
+/** Requests of a key and of those it replaced in an interval. */
 export interface UsageTrafficQuery {
   readonly organization: string
-  readonly apiKey: string
+  readonly apiKeys: readonly string[]
   readonly from: Micros
   /** Exclusive. */
   readonly to: Micros

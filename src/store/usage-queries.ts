@@ -86,11 +86,9 @@ export function inInterval(column: string, from: Micros, to: Micros, parameters:
   return `${column} >= ${start} AND ${column} < ${end}`
 }
 
-/** Requests of a key that the proxy was told to let through. */
 function ofTraffic(query: UsageTrafficQuery, parameters: Parameters): string {
-  const organization = ofOrganizations([query.organization], parameters)
-  const key = `l.api_key_id = ${parameters.add(query.apiKey)}::text`
-  return `${organization} AND ${key} AND ${inInterval('l.time', query.from, query.to, parameters)}`
+  const subject = ofSubject('l', 'api_key_id', query, parameters)
+  return `${subject} AND ${inInterval('l.time', query.from, query.to, parameters)}`
 }
 
 /** WHERE, ORDER BY and LIMIT of a query. The interval ends at the position: a scan of an index begins there, not at the first row. */
@@ -418,11 +416,16 @@ async function outside(
   limitMs: number,
 ): ReturnType<UsageReads['outside']> {
   const parameters = new Parameters()
-  const traffic = ofTraffic(query, parameters)
+  const organization = ofOrganizations([query.organization], parameters)
+  const interval = inInterval('l.time', query.from, query.to, parameters)
+  const newest = `ORDER BY time DESC LIMIT ${parameters.add(rowsMax)}`
+  // The newest of each key come in the order of an index; those of several keys at once would all have to be sorted.
   const text = `SELECT count(*) AS requests, count(*) FILTER (WHERE NOT ${insideOf(blocks, parameters)}) AS outside,
       count(DISTINCT l.client_ip) FILTER (WHERE NOT ${insideOf(blocks, parameters)}) AS addresses
-    FROM (SELECT l.client_ip FROM usage_log l WHERE ${traffic} AND l.decision = 'allow'
-          ORDER BY l.time DESC LIMIT ${parameters.add(rowsMax)}) l`
+    FROM (SELECT of_key.client_ip FROM unnest(${parameters.add([...query.apiKeys])}::text[]) AS api_key (id), LATERAL (
+        SELECT l.client_ip, l.time FROM usage_log l
+        WHERE ${organization} AND l.api_key_id = api_key.id AND ${interval} AND l.decision = 'allow' ${newest}) of_key
+      ${newest}) l`
   try {
     const rows = await inTransaction(
       pool,

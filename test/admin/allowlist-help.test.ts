@@ -1,4 +1,5 @@
 // SimulateIpAllowlist, SuggestIpAllowlist and the warning of an update, through gRPC on a real log.
+import { randomUUID } from 'node:crypto'
 import fc from 'fast-check'
 import ipaddr from 'ipaddr.js'
 import { beforeAll, describe, expect, test } from 'vitest'
@@ -226,6 +227,32 @@ describe('suggestion', () => {
   })
 })
 
+test('a key that was just rotated is judged by what its predecessors did, not the other way round', async () => {
+  const { name, parent } = await keyWith(times(3, { clientIp: '203.0.113.7' }))
+  const rotate = (of: string) =>
+    client().call<{ readonly apiKey: { readonly name: string } }>('rotateApiKey', { name: of, requestId: randomUUID() })
+  const second = (await rotate(name)).apiKey.name
+  const third = (await rotate(second)).apiKey.name
+  const log = (of: string, row: UsageRowValues) =>
+    storeUsage(client().world.client, [{ organization: idOf(parent), apiKey: idOf(of), profile: 'bitbybit', ...row }])
+  await log(second, { clientIp: '198.51.100.1' })
+  const outside = { entries: entries('192.0.2.0/24') }
+  expect((await simulate({ name: third, ...outside })).denied).toBe('4')
+  expect((await suggest({ name: third })).suggestions.map(({ cidr }) => cidr)).toEqual([
+    '203.0.113.7/32',
+    '198.51.100.1/32',
+  ])
+  await log(third, { clientIp: '192.0.2.1' })
+  expect((await simulate({ name: second, ...outside })).denied).toBe('4')
+  const update = { apiKey: { name: third, allowlist: outside.entries }, updateMask: { paths: ['allowlist'] } }
+  expect((await client().call('updateApiKey', update)).warnings).toMatchObject([
+    {
+      code: 'EXCLUDES_RECENT_TRAFFIC',
+      message: '4 of 5 allowed requests of the last 7 days came from 2 addresses outside of the list.',
+    },
+  ])
+})
+
 describe('an update that locks out', () => {
   let name = ''
   beforeAll(async () => {
@@ -257,8 +284,8 @@ describe('an update that locks out', () => {
   test('a log that does not answer keeps nobody from a change', async () => {
     const profile = client().world.profiles.byName('bitbybit') ?? expect.fail('no profile')
     const broken = { outside: () => Promise.reject(new Error('away')) }
-    const key = { organization: 'o', apiKey: 'k' }
+    const subject = { organization: 'o', apiKeys: ['k'] }
     const block = { family: 4 as const, prefix: 32, octets: new Uint8Array(16) }
-    expect(await recentTrafficWarnings(broken, key, [{ block, label: '' }], 'f', profile, 0)).toEqual([])
+    expect(await recentTrafficWarnings(broken, subject, [{ block, label: '' }], 'f', profile, 0)).toEqual([])
   })
 })
