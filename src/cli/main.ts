@@ -1,5 +1,6 @@
 // The command line as a whole: finds the command, parses its words, runs it, and says what went wrong in one way.
 // Returns an exit code; it never ends the process and never reads it.
+import { closest } from '../config/fault.ts'
 import { RpcFailure } from '../rpc/client.ts'
 import {
   type Command,
@@ -94,13 +95,12 @@ function unknownCommand(args: readonly string[], commands: readonly Command[], i
     io.out(overview(commands, isGroup ? first : ''))
     return exitOk
   }
-  const words = args
-    .filter(arg => !arg.startsWith('-'))
-    .slice(0, 2)
-    .join(' ')
-  io.err(
-    `gatewarden: there is no command ${JSON.stringify(words || first)}.\n${overview(commands, isGroup ? first : '')}`,
-  )
+  const words = args.filter(arg => !arg.startsWith('-')).slice(0, 2)
+  const known = commands.map(command => command.words)
+  const meant = closest(words.join(' '), known) ?? closest(words[0] ?? first, known)
+  const hint = meant === undefined ? '' : ` Did you mean \`gatewarden ${meant}\`?`
+  const all = `\`gatewarden ${isGroup ? `${first} ` : ''}--help\` lists what there is.`
+  io.err(`gatewarden: there is no command ${JSON.stringify(words.join(' ') || first)}.${hint} ${all}\n`)
   return exitUsage
 }
 

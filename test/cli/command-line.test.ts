@@ -82,8 +82,10 @@ describe('help', () => {
 
 describe('usage errors end with 2, before anything is done', () => {
   it.each([
-    [['kyes', 'create'], 'there is no command "kyes create"'],
-    [['keys', 'burn'], 'there is no command "keys burn"'],
+    [['kyes', 'create', 'o'], 'there is no command "kyes create". Did you mean `gatewarden keys create`?'],
+    [['chekc', '--workers', '2'], 'Did you mean `gatewarden check`? `gatewarden --help` lists what there is.'],
+    [['keys', 'incinerate'], 'there is no command "keys incinerate". `gatewarden keys --help` lists what there is.'],
+    [['keys'], 'there is no command "keys". `gatewarden keys --help`'],
     [['keys', 'create'], 'ORGANIZATION missing.'],
     [['keys', 'create', 'o'], '--name is missing.'],
     [['keys', 'create', 'o', 'p', '--name', 'x'], '"p" is one word too many.'],
