@@ -20,7 +20,7 @@ import {
   writeFileSync,
   writeSync,
 } from 'node:fs'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { z } from 'zod'
 import { codeOf } from '../config/read-environment.ts'
 import type { ExportUsageLogsResponse } from '../gen/gatewarden/admin/v1/usage_admin.ts'
@@ -80,7 +80,10 @@ export function openExportFile({ path, name }: Place, question: Question, replac
     return openTarget(file, question, replacing, io)
   } catch (error) {
     if (!isOfSystem(error)) throw error
-    throw new CommandFailure(`${path} cannot be written (${codeOf(error)}); name another file.`)
+    const reason = codeOf(error)
+    if (reason === 'ENOENT')
+      throw new CommandFailure(`There is no directory ${dirname(path)}; make it, or name another file.`)
+    throw new CommandFailure(`${path} cannot be written (${reason}); name another file.`)
   }
 }
 

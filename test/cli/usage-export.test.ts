@@ -406,7 +406,8 @@ describe('a file that cannot be written', () => {
 
   test('a directory that is not there is named at once', async () => {
     const { code, err } = await run('--out', 'nowhere/x.csv')
-    expect([code, err, tokens]).toEqual([1, `${cannot('nowhere/x.csv', 'ENOENT')}; name another file.\n`, []])
+    const said = `gatewarden usage export: There is no directory ${at('nowhere')}; make it, or name another file.\n`
+    expect([code, err, tokens]).toEqual([1, said, []])
   })
 })
 
