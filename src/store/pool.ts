@@ -1,7 +1,6 @@
 // Pools of connections for admin and its kin: bounded, one role each, every wait bounded by a deadline.
 // With several servers a connection goes to one that accepts writes; never to a standby, whose rows may be old.
 import pg from 'pg'
-import { explainConnect } from './connect-failure.ts'
 import { connectTimeoutMs, type Database, type Session, sessionConfig } from './connection.ts'
 
 export interface PoolOptions {
@@ -64,13 +63,4 @@ export function createPool(database: Database, options: PoolOptions): pg.Pool {
   })
   pool.on('error', error => options.onIdleError(error))
   return pool
-}
-
-/** Takes a connection out of the pool; give it back with `release()`, or `release(true)` when it may be broken. */
-export async function takeConnection(pool: pg.Pool, session: Session): Promise<pg.PoolClient> {
-  try {
-    return await pool.connect()
-  } catch (error) {
-    throw explainConnect(error, session.role)
-  }
 }

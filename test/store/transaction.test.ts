@@ -2,7 +2,8 @@
 import { createServer, type Server } from 'node:net'
 import type pg from 'pg'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
-import { adminSession, createPool, takeConnection } from '../../src/store/pool.ts'
+import { explainConnect } from '../../src/store/connect-failure.ts'
+import { adminSession, createPool } from '../../src/store/pool.ts'
 import { StoreSetupError } from '../../src/store/store-error.ts'
 import { inTransaction, TransactionTimeout } from '../../src/store/transaction.ts'
 import { useTestDatabase } from '../support/test-database.ts'
@@ -131,13 +132,13 @@ describe('createPool', () => {
   })
 })
 
-describe('takeConnection', () => {
+describe('explainConnect', () => {
   async function refusal(prepare: string, user: string, undo: string): Promise<unknown> {
     await superuser.query(prepare)
     const [server] = database().database.servers
     const other = createPool({ servers: [{ ...server, user }] }, quiet)
     try {
-      return await takeConnection(other, adminSession).catch((error: unknown) => error)
+      return await other.connect().catch((error: unknown) => explainConnect(error, adminSession.role))
     } finally {
       await other.end()
       await superuser.query(undo)
@@ -159,9 +160,7 @@ describe('takeConnection', () => {
       ...quiet,
       session: { ...adminSession, role: 'gw_missing' as 'gw_admin' },
     })
-    const error = await takeConnection(missing, { ...adminSession, role: 'gw_missing' as 'gw_admin' }).catch(
-      (e: unknown) => e,
-    )
+    const error = await missing.connect().catch((e: unknown) => explainConnect(e, 'gw_missing'))
     await missing.end()
     expect(String(error)).toMatch(/role gw_missing is missing: run "gatewarden migrate"/)
   })
