@@ -1,13 +1,17 @@
-// The octets that leave with the next write: one buffer, used again while the socket has taken all of it.
+// The octets that leave with the next write: one buffer, used again while the socket has taken all of it. It grows to what the replies
+// of a read need and stays so while they come; a new one for each read would make the garbage collector run all the time, since it
+// counts memory outside its heap as well.
 
-/** Enough for the replies of most reads. */
+/** What an idle connection holds. */
 const INITIAL = 16 * 1024
-/** A buffer that grew beyond this is not kept: an idle connection holds no more. */
-const KEPT_MAX = 64 * 1024
+/** A buffer that grew beyond this is not kept, so that a connection holds no more: replies to a full read fit, 200 of 1.3 kB. */
+const KEPT_MAX = 256 * 1024
 
 export class Output {
   buffer = Buffer.allocUnsafeSlow(INITIAL)
   length = 0
+  /** Most that was written at once since the last `trim`. */
+  private most = 0
 
   /** Makes room for `octets` more behind `length`. */
   reserve(octets: number): void {
@@ -30,6 +34,7 @@ export class Output {
 
   /** The memory is free again. */
   reuse(): void {
+    this.most = Math.max(this.most, this.length)
     this.length = 0
     if (this.buffer.length > KEPT_MAX) this.buffer = Buffer.allocUnsafeSlow(INITIAL)
   }
@@ -38,5 +43,12 @@ export class Output {
   renew(): void {
     this.buffer = Buffer.allocUnsafeSlow(INITIAL)
     this.length = 0
+  }
+
+  /** Lets go of memory that was not needed since the last call. Call it now and then. */
+  trim(): void {
+    if (this.length === 0 && this.most <= INITIAL && this.buffer.length > INITIAL)
+      this.buffer = Buffer.allocUnsafeSlow(INITIAL)
+    this.most = 0
   }
 }
