@@ -70,7 +70,19 @@ describe('--quick', () => {
     expect(judge(measured(2), { 64: 0.1 }).isPassed).toBe(true)
   })
 
+  it('takes the cheapest round of each side, of all runs', () => {
+    const run = (h2: number[], grpcJs: number[]) => [row('gatewarden-h2', 1, h2), row('gatewarden-grpc-js', 1, grpcJs)]
+    expect(quickRatios(run([30, 90, 20], [100, 80, 300]))).toEqual({ 1: 20 / 80 })
+    expect(quickRatios([...run([30, 90], [100, 80]), ...run([25], [60])])).toEqual({ 1: 25 / 60 })
+  })
+
+  it('fails when nothing is recorded, since nothing could fail then', () => {
+    expect(judge(measured(11), undefined).isPassed).toBe(false)
+  })
+
   it('fails when a transport that was recorded is gone', () => {
+    expect(quickRatios([row('gatewarden-h2', 64, [11])])).toEqual({})
+    expect(quickRatios([row('gatewarden-grpc-js', 64, [11])])).toEqual({})
     expect(judge({}, { 64: 0.1 })).toEqual({
       lines: ['64 in flight: h2 ÷ grpc-js was not measured, recorded 0.100: beyond 15 %'],
       isPassed: false,
