@@ -1,7 +1,7 @@
 // Preloaded into a process that is measured (`--import …/turn-watch.js?FILE`): notes once a second how long the longest turn of its
 // event loop took: by the clock, by the CPU time of its own thread, and by that CPU time where no neighbour had kept the thread from
 // running, since a thread that was kept has more to do in its next turn.
-import { appendFileSync, readFileSync } from 'node:fs'
+import { appendFileSync, openSync, readSync } from 'node:fs'
 import { monoNs } from '../compare/rate.ts'
 
 /** What one line of the file says. */
@@ -20,9 +20,14 @@ const waitMaxNs = 500_000
 /** Turns after one that was disturbed, in which it makes up for it. */
 const recoveryTurns = 10
 
+// Read into one buffer: a new one each millisecond would make the garbage collector run, which is a turn of its own.
+const schedstat = openSync('/proc/thread-self/schedstat', 'r')
+const octets = Buffer.alloc(128)
+
 /** Nanoseconds that this thread has run, and has waited for a core. */
 function scheduled(): readonly [number, number] {
-  const [ran = 0, waited = 0] = readFileSync('/proc/thread-self/schedstat', 'latin1').split(' ').map(Number)
+  const length = readSync(schedstat, octets, 0, octets.length, 0)
+  const [ran = 0, waited = 0] = octets.toString('latin1', 0, length).split(' ').map(Number)
   return [ran, waited]
 }
 
