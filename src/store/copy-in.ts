@@ -44,7 +44,7 @@ class CopyIn {
 
   handleCopyInResponse(connection: unknown): void {
     const copy = toCopyConnection(connection)
-    copy.sendCopyFromChunk(Buffer.concat([header, this.rows, trailer]))
+    for (const part of [header, this.rows, trailer]) copy.sendCopyFromChunk(part)
     copy.endCopyFrom()
   }
 
