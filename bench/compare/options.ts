@@ -25,6 +25,8 @@ export interface Options {
 
 /** Fewer rounds say nothing of the spread. */
 const roundsDefault = 5
+/** Of a run that is repeated where its cheapest rounds do not pass. */
+const roundsQuick = 3
 
 export const help = `npm run bench [-- OPTIONS]
 
@@ -34,7 +36,7 @@ export const help = `npm run bench [-- OPTIONS]
   --part LIST        direct, envoy (default: both)
   --variants LIST    ${variantNames.join(', ')}
   --mixes LIST       ${mixNames.join(', ')} (default: direct few,mixed,mixed-raw,unknown; envoy mixed-raw)
-  --rounds N         interleaved rounds (default ${roundsDefault})
+  --rounds N         interleaved rounds (default ${roundsDefault}, with --quick ${roundsQuick})
   --seconds N        measured seconds a round, in place of the defaults
   --rate N           requests a second at the fixed rate (default 1000)
   --unix             unix sockets between client, Envoy and server in place of TCP on loopback
@@ -72,7 +74,7 @@ export function readOptions(args: readonly string[]): Options {
     variants: isQuick ? quickVariants : (listOf('variants', values.variants, variantNames) ?? variantNames),
     directMixes: mixes ?? (isQuick ? ['mixed-raw'] : mixNames),
     envoyMixes: mixes ?? ['mixed-raw'],
-    rounds: numberOf('rounds', values.rounds) ?? roundsDefault,
+    rounds: numberOf('rounds', values.rounds) ?? (isQuick ? roundsQuick : roundsDefault),
     warmUpMs: isQuick ? 1000 : 2000,
     envoyWarmUpMs: 4000,
     directMs: ms(isQuick ? 1500 : 2000),
