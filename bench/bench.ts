@@ -75,7 +75,7 @@ async function run(options: Options): Promise<Report> {
   }
 }
 
-/** Errors are never hidden in an average: a run with a wrong answer is no measurement. */
+/** Errors are never hidden in an average. */
 function errorsOf({ direct, behindEnvoy }: Report): number {
   return [...direct, ...behindEnvoy].reduce((sum, { wrong, failed }) => sum + wrong + failed, 0)
 }
@@ -88,10 +88,15 @@ async function main(): Promise<number> {
   }
   const report = await run(options)
   process.stdout.write(options.isJson ? `${JSON.stringify(report)}\n` : `${toText(report)}\n`)
+  if (!isRight(report)) return 1
+  return !options.isQuick || (await isQuickEnough(report.direct, options)) ? 0 : 1
+}
+
+/** A run with a wrong answer is no measurement. */
+function isRight(report: Report): boolean {
   const errors = errorsOf(report)
   if (errors > 0) log(`${errors} answers were wrong or missing`)
-  if (!options.isQuick) return errors > 0 ? 1 : 0
-  return errors === 0 && (await isQuickEnough(report.direct, options)) ? 0 : 1
+  return errors === 0
 }
 
 /** Compares with the recorded ratios, and measures again what is beyond them. */
@@ -103,7 +108,7 @@ async function isQuickEnough(first: readonly DirectRow[], options: Options): Pro
     for (const line of verdict.lines) log(line)
     if (verdict.isPassed || runs === quickRunsMax) return verdict.isPassed
     const again = await run(options)
-    if (errorsOf(again) > 0) return false
+    if (!isRight(again)) return false
     rows.push(...again.direct)
   }
 }
