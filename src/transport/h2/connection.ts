@@ -207,6 +207,7 @@ export class Connection implements ReplyWriter, CallMetadata {
     this.failConnection(this.lateness())
     for (const stream of this.streams.values()) this.endLate(stream)
     this.returnCredit()
+    this.output.trim()
   }
 
   /** Ends a request that does not end, or a reply that nobody makes room for. */

@@ -191,7 +191,6 @@ class Peer {
     if (now >= this.endsAt) this.announceEnd(now)
     if (now - this.announcedAt >= SETTLE_MS) this.settleEnd()
     this.flush(now)
-    connection.output.trim()
     this.watchWrites(now)
     this.resume(now)
     if (now - this.closingAt >= CLOSE_MS) this.destroy()

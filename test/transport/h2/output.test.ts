@@ -1,6 +1,7 @@
 // The buffer of what a connection writes: no new memory for batch after batch, none kept that nobody needs.
 import { expect, it } from 'vitest'
 import { Output } from '../../../src/transport/h2/output.ts'
+import { call, TestPeer } from './peer.ts'
 
 /** Octets of an idle connection's buffer. */
 const idle = new Output().buffer.length
@@ -41,5 +42,16 @@ it('keeps what is waiting to be written', () => {
 it('keeps no buffer that only an abuser needs', () => {
   const output = new Output()
   write(output, 300_000)
+  expect(output.buffer.length).toBe(idle)
+})
+
+it('is let go of by a connection in which time passes', () => {
+  const peer = TestPeer.settled()
+  peer.send(...[1, 3, 5].map(stream => call(stream, 'x'.repeat(10_000))))
+  const { output } = peer.connection
+  expect(output.buffer.length).toBeGreaterThan(idle)
+  peer.wait(1)
+  expect(output.buffer.length).toBeGreaterThan(idle)
+  peer.wait(1)
   expect(output.buffer.length).toBe(idle)
 })
