@@ -6,10 +6,10 @@ import { join } from 'node:path'
 import { runBehindEnvoy } from './compare/behind-envoy.ts'
 import { pin, planCores } from './compare/cores.ts'
 import { startDatabase } from './compare/database-world.ts'
-import { type DirectRow, runDirect } from './compare/direct.ts'
+import { runDirect } from './compare/direct.ts'
 import { describeMachine } from './compare/machine.ts'
 import { help, type Options, readOptions } from './compare/options.ts'
-import { judge, quickRatios, record, recordedRatios } from './compare/quick.ts'
+import { holds, quickRatios, record, recordedRatios } from './compare/quick.ts'
 import { type Report, toText } from './compare/report.ts'
 import { keyCount } from './compare/requests.ts'
 import { directRatios, envoyRatios } from './compare/targets.ts'
@@ -19,9 +19,6 @@ import { findVariant, isPresent, type Variant } from './compare/variants.ts'
 const depths = [1, 64]
 /** Connections of the bench behind Envoy. */
 const connections = 32
-
-/** Runs of `--quick` after which a ratio beyond the recorded one is taken for a regression. */
-const quickRunsMax = 4
 
 const log = (line: string) => process.stderr.write(`${line}\n`)
 
@@ -89,7 +86,13 @@ async function main(): Promise<number> {
   const report = await run(options)
   process.stdout.write(options.isJson ? `${JSON.stringify(report)}\n` : `${toText(report)}\n`)
   if (!isRight(report)) return 1
-  return !options.isQuick || (await isQuickEnough(report.direct, options)) ? 0 : 1
+  if (!options.isQuick) return 0
+  if (options.isRecording) record(quickRatios(report.direct))
+  const again = async () => {
+    const repeated = await run(options)
+    return isRight(repeated) ? repeated.direct : undefined
+  }
+  return (await holds(recordedRatios(), report.direct, again, log)) ? 0 : 1
 }
 
 /** A run with a wrong answer is no measurement. */
@@ -97,20 +100,6 @@ function isRight(report: Report): boolean {
   const errors = errorsOf(report)
   if (errors > 0) log(`${errors} answers were wrong or missing`)
   return errors === 0
-}
-
-/** Compares with the recorded ratios, and measures again what is beyond them. */
-async function isQuickEnough(first: readonly DirectRow[], options: Options): Promise<boolean> {
-  const rows = [...first]
-  if (options.isRecording) record(quickRatios(rows))
-  for (let runs = 1; ; runs++) {
-    const verdict = judge(quickRatios(rows), recordedRatios())
-    for (const line of verdict.lines) log(line)
-    if (verdict.isPassed || runs === quickRunsMax) return verdict.isPassed
-    const again = await run(options)
-    if (!isRight(again)) return false
-    rows.push(...again.direct)
-  }
 }
 
 // What was started is killed by pid when this process exits, however it is told to.

@@ -9,6 +9,8 @@ import type { VariantName } from './variants.ts'
 
 /** Part by which a ratio may exceed the recorded one. */
 const tolerance = 0.15
+/** Runs after which a ratio that is still beyond the recorded one is taken for a regression. */
+const runsMax = 4
 
 const file = () => join(packageRoot(), 'bench/quick-ratios.json')
 
@@ -20,17 +22,18 @@ export interface QuickVerdict {
   readonly isPassed: boolean
 }
 
-/** Of the rows of one run, or of several. */
+/** Of the rows of one run, or of several; nothing for a depth at which one of the transports was not measured. */
 export function quickRatios(rows: readonly DirectRow[]): QuickRatios {
+  const least = (variant: VariantName, depth: number) => {
+    const rounds = rows.flatMap(row => (row.variant === variant && row.depth === depth ? row.rounds : []))
+    return rounds.length === 0 ? undefined : Math.min(...rounds)
+  }
   const depths = new Set(rows.map(({ depth }) => depth))
-  const least = (variant: VariantName, depth: number) =>
-    Math.min(...rows.flatMap(row => (row.variant === variant && row.depth === depth ? row.rounds : [])))
-  const ratios = [...depths].map(depth => [
-    String(depth),
-    least('gatewarden-h2', depth) / least('gatewarden-grpc-js', depth),
-  ])
-  // A transport that is not there has no least round.
-  return Object.fromEntries(ratios.filter(([, ratio]) => Number.isFinite(ratio) && ratio !== 0))
+  const ratios = [...depths].flatMap(depth => {
+    const [h2, grpcJs] = [least('gatewarden-h2', depth), least('gatewarden-grpc-js', depth)]
+    return h2 === undefined || grpcJs === undefined ? [] : [[String(depth), h2 / grpcJs]]
+  })
+  return Object.fromEntries(ratios)
 }
 
 /** What was recorded; undefined: nothing yet. */
@@ -59,4 +62,25 @@ export function judge(measured: QuickRatios, recorded: QuickRatios | undefined):
     }
   })
   return { lines: results.map(({ line }) => line), isPassed: results.every(({ isPassed }) => isPassed) }
+}
+
+/**
+ * Whether a first run holds what was recorded, or that run together with those that follow it.
+ * @param again runs once more; undefined: the run is no measurement
+ */
+export async function holds(
+  recorded: QuickRatios | undefined,
+  first: readonly DirectRow[],
+  again: () => Promise<readonly DirectRow[] | undefined>,
+  log: (line: string) => void,
+): Promise<boolean> {
+  const rows = [...first]
+  for (let runs = 1; ; runs++) {
+    const verdict = judge(quickRatios(rows), recorded)
+    for (const line of verdict.lines) log(line)
+    if (verdict.isPassed || recorded === undefined || runs === runsMax) return verdict.isPassed
+    const more = await again()
+    if (more === undefined) return false
+    rows.push(...more)
+  }
 }

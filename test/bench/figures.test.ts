@@ -4,7 +4,7 @@ import { describe, expect, it } from 'vitest'
 import type { DirectRow } from '../../bench/compare/direct.ts'
 import { latencyOf, spreadOf } from '../../bench/compare/distribution.ts'
 import { readOptions } from '../../bench/compare/options.ts'
-import { judge, quickRatios } from '../../bench/compare/quick.ts'
+import { holds, judge, quickRatios } from '../../bench/compare/quick.ts'
 import { type MixName, mixNames, requestsOf } from '../../bench/compare/requests.ts'
 import { directRatios } from '../../bench/compare/targets.ts'
 import type { VariantName } from '../../bench/compare/variants.ts'
@@ -74,6 +74,29 @@ describe('--quick', () => {
     const run = (h2: number[], grpcJs: number[]) => [row('gatewarden-h2', 1, h2), row('gatewarden-grpc-js', 1, grpcJs)]
     expect(quickRatios(run([30, 90, 20], [100, 80, 300]))).toEqual({ 1: 20 / 80 })
     expect(quickRatios([...run([30, 90], [100, 80]), ...run([25], [60])])).toEqual({ 1: 25 / 60 })
+  })
+
+  describe('when a ratio is beyond the recorded one', () => {
+    const run = (h2: number) => [row('gatewarden-h2', 64, [h2]), row('gatewarden-grpc-js', 64, [100])]
+    const outcome = async (...costs: readonly (number | undefined)[]) => {
+      const [first = 0, ...later] = costs
+      let runs = 1
+      const again = async () => {
+        const cost = later[runs++ - 1]
+        return cost === undefined ? undefined : run(cost)
+      }
+      return { holds: await holds({ 64: 0.1 }, run(first), again, () => undefined), runs }
+    }
+
+    it('runs again, and passes with the first run that is within', async () => {
+      expect(await outcome(11)).toEqual({ holds: true, runs: 1 })
+      expect(await outcome(30, 30, 11)).toEqual({ holds: true, runs: 3 })
+    })
+
+    it('fails after four runs, or with one that is no measurement', async () => {
+      expect(await outcome(12, 12, 12, 12, 11)).toEqual({ holds: false, runs: 4 })
+      expect(await outcome(12, undefined, 11)).toEqual({ holds: false, runs: 2 })
+    })
   })
 
   it('fails when nothing is recorded, since nothing could fail then', () => {
