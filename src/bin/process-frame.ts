@@ -56,15 +56,17 @@ export async function runFramed(
   const metrics = new Metrics()
   try {
     if (invocation.flag('check-config')) return await checkConfig(config, warnings, log, io)
-    for (const warning of warnings) log.warn(warning)
-    refuseFaults(fileFaults(config))
-    warnOfNode(log)
-    showProcess(metrics, { file, version, role })
     const hardExit = (code: ExitCode) => {
       file.flush()
       process.exit(code)
     }
-    return await work({ config, log, metrics, ending: awaitEnding(log, hardExit), hardExit, version })
+    // Before the first line of the log: whoever reads it may take the process for started and stop it.
+    const ending = awaitEnding(log, hardExit)
+    for (const warning of warnings) log.warn(warning)
+    refuseFaults(fileFaults(config))
+    warnOfNode(log)
+    showProcess(metrics, { file, version, role })
+    return await work({ config, log, metrics, ending, hardExit, version })
   } catch (error) {
     throw asFailure(error, config)
   } finally {
