@@ -3,7 +3,9 @@
 // template fits. Layout: what has one length for all checks stands in the middle and never moves; the client's entry grows
 // from there towards the front, under the lengths that cover it, and the limit headers grow towards the end:
 //   status · metadata {client entry | constant entries, ids} · ok {headers, ids, removals | limit headers}
+
 import { addressTextLengthMax } from '../core/address-octets.ts'
+import { uuidTextLength } from '../core/uuid-text.ts'
 import type { ProfileReplies } from './profile-replies.ts'
 import {
   encodeEntry,
@@ -18,7 +20,7 @@ import {
   TAG_4,
   TAG_6,
 } from './reply-encoding.ts'
-import { copyWords, type ReplyValues, type ShortText, uuidLength } from './reply-values.ts'
+import { copyWords, type ReplyValues, type ShortText } from './reply-values.ts'
 
 /** Lengths of a message that are written in exactly two octets, so that they can be patched. */
 const twoOctetsMin = 0x80
@@ -141,7 +143,7 @@ export class AllowTemplate {
   write(values: ReplyValues, isLimited: boolean): void {
     const { octets, view, places } = this
     const { apiKeyId, organizationId, decisionId, decisionWords } = values
-    copyWords(decisionWords, decisionId, uuidLength, view, places.decision)
+    copyWords(decisionWords, decisionId, uuidTextLength, view, places.decision)
     organizationId.copyTo(view, places.organization)
     apiKeyId.copyTo(view, places.apiKey)
     if (places.organizationHeader >= 0) organizationId.copyTo(view, places.organizationHeader)
@@ -246,7 +248,7 @@ function headOf(shape: AllowShape, replies: ProfileReplies, names: IdentityNames
 }
 
 function tailOf(shape: AllowShape, replies: ProfileReplies): Block {
-  const decision = placed(encodeEntry('decision_id', place(uuidLength)), uuidLength)
+  const decision = placed(encodeEntry('decision_id', place(uuidTextLength)), uuidTextLength)
   const organization = placed(
     encodeEntry('organization_id', place(shape.organizationIdLength)),
     shape.organizationIdLength,

@@ -1,13 +1,14 @@
 // The profiles that checks are decided by, ready for use: replies encoded, hosts and names in one look-up each.
 // Made as a whole and swapped as one reference; when one profile is not usable nothing is made and the old set stays.
 // Templates only make replies quicker to write: those of a changed profile are made after the swap, a few at a time.
+
 import { HostTable } from '../core/host.ts'
 import { equalsText, type RequestView } from '../core/request-view.ts'
 import type { RouteRule } from '../core/route-table.ts'
+import { uuidTextLength } from '../core/uuid-text.ts'
 import type { CompiledProfile } from '../profile/compiled-profile.ts'
 import { AllowTemplate } from './allow-template.ts'
 import { compileReplies, type ProfileReplies } from './profile-replies.ts'
-import { uuidLength } from './reply-values.ts'
 
 /** One profile with its replies. */
 export interface CheckProfile {
@@ -76,7 +77,7 @@ export function selectProfile(profiles: CheckProfiles, view: RequestView): Check
 function templatesOf(rule: RouteRule, profile: CompiledProfile, replies: ProfileReplies): readonly AllowTemplate[] {
   if (rule.access === 'public') return []
   const { ids, environments } = profile.management
-  const lengthOf = (id: string) => id.replace(/\{uuidv[47]\}/, 'x'.repeat(uuidLength)).length
+  const lengthOf = (id: string) => id.replace(/\{uuidv[47]\}/, 'x'.repeat(uuidTextLength)).length
   const apiKeyIdLength = lengthOf(ids.apiKey)
   const organizationIdLength = lengthOf(ids.organization)
   return environments.flatMap(({ name: environment }) => {

@@ -4,10 +4,11 @@
 import type { Decision } from '../core/decide.ts'
 import { MISS } from '../core/key-lookup.ts'
 import { UNMAPPED } from '../core/route-table.ts'
+import { uuidTextLength } from '../core/uuid-text.ts'
 import { type DenialReply, type DenialShape, denialOf, type ProfileReplies } from './profile-replies.ts'
 import type { ReplyBuffer } from './reply-buffer.ts'
 import { overwrite, statusOk, TAG_1, TAG_2, TAG_3, TAG_4, TAG_5, TAG_6 } from './reply-encoding.ts'
-import { type ReplyValues, type ShortText, uuidLength } from './reply-values.ts'
+import type { ReplyValues, ShortText } from './reply-values.ts'
 import { prependShort, prependTemplate } from './template-writer.ts'
 
 /** How our own failures are told: as a denial, or as an error that Envoy's failure mode may turn into an allow. */
@@ -157,7 +158,7 @@ function prependMetadata(
   buffer.prepend(replies.metadata)
   buffer.prepend(outcome)
   const entryEnd = buffer.at
-  buffer.prependStart(values.decisionId, uuidLength)
+  buffer.prependStart(values.decisionId, uuidTextLength)
   finishEntry(buffer, decisionIdName, entryEnd)
   buffer.wrap(TAG_4, end)
 }

@@ -13,11 +13,11 @@ import { ReplyBuffer } from './reply-buffer.ts'
 import {
   createReplyValues,
   drawRetrySeconds,
+  drawUuid7,
   type KeyIdentities,
   type ReplyValues,
   takeClientAddress,
   takeRequestId,
-  writeUuid7,
 } from './reply-values.ts'
 import { compileUnmatchedReplies } from './unmatched-replies.ts'
 
@@ -43,6 +43,7 @@ export class ReplyComposer {
   end = 0
   private readonly written = new ReplyBuffer()
   readonly values: ReplyValues = createReplyValues()
+  private readonly supportUuid = new Int32Array(4)
   /** HTTP status of the reply composed last; 0: an allow. */
   status = 0
   private readonly keys: KeyNames
@@ -63,7 +64,7 @@ export class ReplyComposer {
   compose(view: RequestView, decision: Decision, chosen: CheckProfile | null, unixMs: number): Composed {
     const { values } = this
     values.unixMs = Number.isFinite(unixMs) ? unixMs : 0
-    writeUuid7(values.unixMs, values.decisionId)
+    drawUuid7(values.unixMs, values.decisionUuid, values.decisionId)
     takeClientAddress(view, values.clientAddress)
     values.hasSupportId = false
     this.takeIdentity(decision, chosen)
@@ -87,7 +88,7 @@ export class ReplyComposer {
     values.environment = values.missingScope = ''
     values.apiKeyId.length = values.organizationId.length = 0
     values.clientAddress.length = values.requestId.length = 0
-    writeUuid7(values.unixMs, values.decisionId)
+    drawUuid7(values.unixMs, values.decisionUuid, values.decisionId)
     return this.refuse(decision, chosen === null || isPlain ? this.unmatched : chosen.replies, false)
   }
 
@@ -121,7 +122,7 @@ export class ReplyComposer {
         ? drawRetrySeconds()
         : Math.max(1, Math.ceil(decision.charge.retryAfterMicros / 1_000_000))
     values.hasSupportId = replies.support !== null
-    if (values.hasSupportId) writeUuid7(values.unixMs, values.supportId)
+    if (values.hasSupportId) drawUuid7(values.unixMs, this.supportUuid, values.supportId)
     this.status = denialOf(replies, decision.code).status
     if (isOurs && ownFailure === 'rpc-error') return 'rpc-failure'
     const field: FailureField = isOurs && ownFailure === 'error_response' ? 'error_response' : 'denied_response'

@@ -4,17 +4,16 @@ import { randomFillSync } from 'node:crypto'
 import { addressTextLengthMax, writeAddress } from '../core/address-octets.ts'
 import type { RequestView } from '../core/request-view.ts'
 import { findHeader, valueEnd, valueStart } from '../core/request-view.ts'
+import { uuidTextLength, writeUuidText } from '../core/uuid-text.ts'
 import { requestIdLengthMax } from '../profile/compiled-profile.ts'
 
-/** Characters of a UUID. */
-export const uuidLength = 36
 /** Octets of an id or a name that a reply repeats; longer ones are cut. */
 export const nameLengthMax = 256
 
-/** Octets drawn at once: 512 ids. */
+/** Octets drawn at once: 682 ids. */
 const poolSize = 8192
-/** Octets of a UUID; drawn together, so that one look at the pool does for all of them. */
-const uuidOctets = 16
+/** Octets drawn for a UUID together, so that one look at the pool does for all of them. */
+const uuidOctets = 12
 const pool = Buffer.alloc(poolSize)
 let poolAt = poolSize
 
@@ -34,41 +33,24 @@ export function drawRetrySeconds(): number {
   return 1 + ((pool[draw(1)] ?? 0) % 3)
 }
 
-/** The two digits of an octet, the first in the low half. */
-const hexPairs = new Uint16Array(256)
-for (let octet = 0; octet < 256; octet++) {
-  const digits = octet.toString(16).padStart(2, '0')
-  hexPairs[octet] = digits.charCodeAt(0) | (digits.charCodeAt(1) << 8)
-}
+/** Version and variant (RFC 9562 section 5.7). */
+const uuidVersion = 0x7000
+const uuidVariant = 0x8000_0000 | 0
 
-function putHex(target: Uint8Array, at: number, octet: number): void {
-  const pair = hexPairs[octet & 0xff] ?? 0
-  target[at] = pair
-  target[at + 1] = pair >>> 8
-}
-
-/** Octets of a UUID behind its time, and where each stands in the text. */
-const randomPlaces = Uint8Array.of(14, 16, 19, 21, 24, 26, 28, 30, 32, 34)
-/** Version and variant, in the first and third of those octets (RFC 9562 section 5.7). */
-const uuidVersion = 0x70
-const uuidVariant = 0x80
-
-/** Writes a new UUIDv7 (RFC 9562) of the instant `unixMs` to the first 36 octets of `target`. */
-export function writeUuid7(unixMs: number, target: Uint8Array): void {
+/** Draws a new UUIDv7 (RFC 9562) of the instant `unixMs`: four words, and its text to the first 36 octets of `target`. */
+export function drawUuid7(unixMs: number, words: Int32Array, target: Uint8Array): void {
   const ms = Number.isFinite(unixMs) && unixMs > 0 ? Math.floor(unixMs) : 0
-  const high = Math.floor(ms / 0x1_0000) | 0
-  const low = (ms - high * 0x1_0000) | 0
-  putHex(target, 0, high >>> 24)
-  putHex(target, 2, high >>> 16)
-  putHex(target, 4, high >>> 8)
-  putHex(target, 6, high)
-  putHex(target, 9, low >>> 8)
-  putHex(target, 11, low)
-  target[8] = target[13] = target[18] = target[23] = 0x2d
+  const high = Math.floor(ms / 0x1_0000)
   const random = draw(uuidOctets)
-  for (let i = 0; i < randomPlaces.length; i++) putHex(target, randomPlaces[i] ?? 0, pool[random + i] ?? 0)
-  putHex(target, 14, ((pool[random] ?? 0) & 0x0f) | uuidVersion)
-  putHex(target, 19, ((pool[random + 2] ?? 0) & 0x3f) | uuidVariant)
+  words[0] = high | 0
+  words[1] = ((ms - high * 0x1_0000) << 16) | uuidVersion | (randomWord(random) & 0x0fff)
+  words[2] = uuidVariant | (randomWord(random + 4) & 0x3fff_ffff)
+  words[3] = randomWord(random + 8)
+  writeUuidText(words, 0, target, 0)
+}
+
+function randomWord(at: number): number {
+  return (pool[at] ?? 0) | ((pool[at + 1] ?? 0) << 8) | ((pool[at + 2] ?? 0) << 16) | ((pool[at + 3] ?? 0) << 24)
 }
 
 /** Writes ids of the API key in a slot; satisfied by the key table. @returns the position behind. */
@@ -146,6 +128,8 @@ export interface ReplyValues {
   readonly decisionId: Uint8Array
   /** The same octets, four at a time. */
   readonly decisionWords: Uint32Array
+  /** The same UUID: its four words. */
+  readonly decisionUuid: Int32Array
   readonly supportId: Uint8Array
   /** Whether the reply's profile has support ids, so that `supportId` is of this check. */
   hasSupportId: boolean
@@ -166,11 +150,12 @@ export interface ReplyValues {
 }
 
 export function createReplyValues(): ReplyValues {
-  const decisionId = new Uint8Array(uuidLength)
+  const decisionId = new Uint8Array(uuidTextLength)
   return {
     decisionId,
     decisionWords: new Uint32Array(decisionId.buffer),
-    supportId: new Uint8Array(uuidLength),
+    decisionUuid: new Int32Array(4),
+    supportId: new Uint8Array(uuidTextLength),
     hasSupportId: false,
     apiKeyId: new ShortText(idRoom),
     organizationId: new ShortText(idRoom),

@@ -1,8 +1,9 @@
 // Writes a template of a profile with its holes filled, backwards into the reply buffer, without making a string of it.
 // What fills a hole of a JSON text is printable ASCII by then, so only quote and backslash need an escape.
+import { uuidTextLength } from '../core/uuid-text.ts'
 import type { InsertionName, Template } from '../profile/compiled-profile.ts'
 import type { ReplyBuffer } from './reply-buffer.ts'
-import { type ReplyValues, type ShortText, uuidLength } from './reply-values.ts'
+import type { ReplyValues, ShortText } from './reply-values.ts'
 
 /** What stands around the UUID of a support id; null: the profile has none. */
 export interface SupportIdForm {
@@ -48,11 +49,11 @@ function prependValue(
     case 'support_id':
       if (support === null) return
       buffer.prependText(support.suffix)
-      buffer.prependStart(values.supportId, uuidLength)
+      buffer.prependStart(values.supportId, uuidTextLength)
       buffer.prependText(support.prefix)
       return
     case 'decision_id':
-      buffer.prependStart(values.decisionId, uuidLength)
+      buffer.prependStart(values.decisionId, uuidTextLength)
       return
     case 'request_id':
       prependShort(buffer, values.requestId)

@@ -1,10 +1,10 @@
 // Resource ids cut into a UUID of 16 octets and what stands around it; the surroundings are few, so they are kept once.
 // Guarantee: an id is given back exactly as it came. An id without a canonical UUID is kept whole, as a shape of its own.
+import { uuidTextLength, writeUuidText } from '../core/uuid-text.ts'
 import { hashWords as digestWords, sha256 } from './sha256.ts'
 
-/** Words of a UUID, and characters of its text. */
+/** Words of a UUID. */
 export const uuidWords = 4
-const uuidLength = 36
 
 const uuidPattern = /[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}/
 
@@ -21,13 +21,6 @@ interface CutId {
   readonly prefix: string
   readonly suffix: string
   readonly hasUuid: boolean
-}
-
-/** The two digits of an octet, the first in the low half. */
-const hexPairs = new Uint16Array(256)
-for (let octet = 0; octet < 256; octet++) {
-  const digits = octet.toString(16).padStart(2, '0')
-  hexPairs[octet] = digits.charCodeAt(0) | (digits.charCodeAt(1) << 8)
 }
 
 const HYPHEN = 0x2d
@@ -96,14 +89,14 @@ export class IdShapes {
     const shape = this.shapes[number]
     if (shape === undefined) return offset
     let end = copyInto(shape.prefix, target, offset)
-    if (shape.hasUuid) end = writeUuid(words, at, target, end)
+    if (shape.hasUuid) end = writeUuidText(words, at, target, end)
     return copyInto(shape.suffix, target, end)
   }
 
   /** Octets that `write` writes. */
   length(number: number): number {
     const shape = this.shapes[number]
-    return shape === undefined ? 0 : shape.prefix.length + shape.suffix.length + (shape.hasUuid ? uuidLength : 0)
+    return shape === undefined ? 0 : shape.prefix.length + shape.suffix.length + (shape.hasUuid ? uuidTextLength : 0)
   }
 
   private add({ prefix, suffix, hasUuid }: CutId): number {
@@ -123,11 +116,11 @@ export function uuidOf(id: string, out: Int32Array): void {
 
 /** Cuts at a UUID at the end, where ids have it, else at the first one anywhere. */
 function cutId(id: string, out: Int32Array): CutId {
-  const atEnd = id.length - uuidLength
+  const atEnd = id.length - uuidTextLength
   if (atEnd >= 0 && readUuid(id, atEnd, out)) return { prefix: id.slice(0, atEnd), suffix: '', hasUuid: true }
   const at = uuidPattern.exec(id)?.index
   if (at !== undefined && readUuid(id, at, out))
-    return { prefix: id.slice(0, at), suffix: id.slice(at + uuidLength), hasUuid: true }
+    return { prefix: id.slice(0, at), suffix: id.slice(at + uuidTextLength), hasUuid: true }
   hashText(id, out)
   return { prefix: id, suffix: '', hasUuid: false }
 }
@@ -135,7 +128,7 @@ function cutId(id: string, out: Int32Array): CutId {
 /** Reads a lower-case UUID into four words; false: there is none, and `out` is spoilt. */
 function readUuid(text: string, start: number, out: Int32Array): boolean {
   let digits = 0
-  for (let i = 0; i < uuidLength; i++) {
+  for (let i = 0; i < uuidTextLength; i++) {
     const letter = text.charCodeAt(start + i)
     if (i === 8 || i === 13 || i === 18 || i === 23) {
       if (letter !== HYPHEN) return false
@@ -165,31 +158,4 @@ function hashText(text: string, out: Int32Array): void {
 function copyInto(part: Uint8Array, target: Uint8Array, offset: number): number {
   for (let i = 0; i < part.length; i++) target[offset + i] = part[i] ?? 0
   return offset + part.length
-}
-
-/** Written out, for there are two ids in every reply. */
-function writeUuid(words: Int32Array, at: number, target: Uint8Array, offset: number): number {
-  putHalf(target, offset, (words[at] ?? 0) >>> 16)
-  putHalf(target, offset + 4, words[at] ?? 0)
-  target[offset + 8] = HYPHEN
-  putHalf(target, offset + 9, (words[at + 1] ?? 0) >>> 16)
-  target[offset + 13] = HYPHEN
-  putHalf(target, offset + 14, words[at + 1] ?? 0)
-  target[offset + 18] = HYPHEN
-  putHalf(target, offset + 19, (words[at + 2] ?? 0) >>> 16)
-  target[offset + 23] = HYPHEN
-  putHalf(target, offset + 24, words[at + 2] ?? 0)
-  putHalf(target, offset + 28, (words[at + 3] ?? 0) >>> 16)
-  putHalf(target, offset + 32, words[at + 3] ?? 0)
-  return offset + uuidLength
-}
-
-/** The four digits of the lower half of a word. */
-function putHalf(target: Uint8Array, at: number, word: number): void {
-  const high = hexPairs[(word >>> 8) & 0xff] ?? 0
-  const low = hexPairs[word & 0xff] ?? 0
-  target[at] = high
-  target[at + 1] = high >>> 8
-  target[at + 2] = low
-  target[at + 3] = low >>> 8
 }

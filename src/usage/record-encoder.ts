@@ -4,8 +4,26 @@
 import { type AddressWords, createAddressWords, parseAddressOctets } from '../core/address-octets.ts'
 import { ALLOW } from '../core/reason.ts'
 import type { RequestView } from '../core/request-view.ts'
-import { RecordBuffer } from './record-buffer.ts'
-import { allowedLane, deniedLane, type Lane, postgresEpochUnixMs } from './record-format.ts'
+import { Constant, RecordBuffer, viewOf } from './record-buffer.ts'
+import {
+  allowedLane,
+  apiKeyIdAt,
+  clientIpAt,
+  deniedLane,
+  directIpAt,
+  environmentAt,
+  hostAt,
+  type Lane,
+  methodAt,
+  organizationIdAt,
+  outcomeAt,
+  pathAt,
+  postgresEpochUnixMs,
+  requestIdAt,
+  ruleAt,
+  supportIdAt,
+  userAgentAt,
+} from './record-format.ts'
 import { outcomeOf, planRecords, type RecordedProfile, type RecordPlan } from './record-plan.ts'
 import { SecretCover, toBounded } from './text-guard.ts'
 import { usageTextMax } from './usage-row.ts'
@@ -22,8 +40,9 @@ export interface DecidedRequest {
   readonly decision: { readonly code: number; readonly rule: number }
   readonly values: {
     readonly unixMs: number
+    /** Four words of a UUID. */
+    readonly decisionUuid: Int32Array
     /** Characters of a UUID. */
-    readonly decisionId: Uint8Array
     readonly supportId: Uint8Array
     readonly hasSupportId: boolean
     readonly apiKeyId: ShortOctets
@@ -48,7 +67,8 @@ export interface EncoderOptions {
 
 /** Profiles whose plan is kept; more than are ever in force, so that reloads do not pile up. */
 const plansMax = 64
-const noView: DataView = new DataView(new ArrayBuffer(0))
+const noOctets = new Uint8Array(0)
+const noView: DataView = viewOf(noOctets)
 const QUESTION = 0x3f
 const HASH = 0x23
 const SLASH = 0x2f
@@ -90,7 +110,9 @@ export class RecordEncoder {
     if (isAllowed && !plan.recordsAllowed) return
     const buffer = isAllowed ? this.allowed : this.denied
     if (buffer.isFull) this.flush(isAllowed ? allowedLane : deniedLane, buffer)
-    buffer.beginRecord()
+    const { values, status } = decided
+    const micros = Math.round((values.unixMs - postgresEpochUnixMs) * 1000)
+    buffer.beginRecord(micros, values.decisionUuid, plan.keepsStatus ? status : 0)
     try {
       this.write(buffer, plan, decided)
       buffer.endRecord()
@@ -127,48 +149,29 @@ export class RecordEncoder {
     return plan
   }
 
-  /** The values in the order of `recordColumns`. */
-  private write(buffer: RecordBuffer, plan: RecordPlan, decided: DecidedRequest): void {
-    const { request, decision, values } = decided
-    buffer.putTime(Math.round((values.unixMs - postgresEpochUnixMs) * 1000))
-    buffer.putUuid(values.decisionId)
-    const isAllowed = decision.code === ALLOW
-    const byRule = isAllowed ? plan.allowedByRule : plan.deniedByRule
-    const constant = byRule[decision.rule + 1] ?? byRule[0]
-    if (constant === undefined) throw new Error('a plan has a constant for requests without a rule')
-    buffer.putConstant(constant)
-    if (!isAllowed) {
-      buffer.putConstant(outcomeOf(decision.code))
-      buffer.putInt16(plan.keepsStatus ? decided.status : 0)
-    }
-    if (plan.keepsEnvironment && values.environment !== '') {
-      buffer.putOwn(this.views.ofText(values.environment), this.views.textLength)
-    } else {
-      buffer.putEmpty()
-    }
-    const { organizationId, apiKeyId } = values
-    buffer.putOwn(this.views.ofOrganization(organizationId.octets), organizationId.length)
-    if (plan.keepsApiKey) buffer.putOwn(this.views.ofApiKey(apiKeyId.octets), apiKeyId.length)
-    else buffer.putEmpty()
+  private write(buffer: RecordBuffer, plan: RecordPlan, { request, decision, values }: DecidedRequest): void {
+    const rule = plan.byRule[decision.rule + 1] ?? plan.byRule[0]
+    if (rule === undefined) throw new Error('a plan has a constant for requests without a rule')
+    buffer.putConstant(ruleAt, rule)
+    buffer.putConstant(outcomeAt, outcomeOf(decision.code))
+    const { environment, organizationId, apiKeyId } = values
+    if (plan.keepsEnvironment && environment !== '') buffer.putConstant(environmentAt, this.views.ofText(environment))
+    buffer.putOwn(organizationIdAt, this.views.ofOrganization(organizationId.octets), organizationId.length)
+    if (plan.keepsApiKey) buffer.putOwn(apiKeyIdAt, this.views.ofApiKey(apiKeyId.octets), apiKeyId.length)
     this.writeAddresses(buffer, plan, request)
     if (request.http) this.writeTexts(buffer, plan, request)
-    else for (let i = 0; i < requestTexts; i++) buffer.putEmpty()
-    if (plan.support !== null && values.hasSupportId) {
-      buffer.putWrapped(plan.support.prefix, values.supportId, plan.support.suffix)
-    } else {
-      buffer.putEmpty()
+    const { support } = plan
+    if (support !== null && values.hasSupportId) {
+      buffer.putWrapped(supportIdAt, support.prefix, values.supportId, support.suffix)
     }
   }
 
   private writeAddresses(buffer: RecordBuffer, plan: RecordPlan, request: RequestView): void {
     const { client, bytes, sourceStart, sourceEnd } = request
-    if (plan.keepsClientIp) buffer.putAddress(client.family, client.w0, client.w1, client.w2, client.w3)
-    else buffer.putNull()
+    if (plan.keepsClientIp) buffer.putAddress(clientIpAt, client)
     const { direct } = this
     if (plan.keepsDirectIp && sourceStart >= 0 && parseAddressOctets(bytes, sourceStart, sourceEnd, direct)) {
-      buffer.putAddress(direct.family, direct.w0, direct.w1, direct.w2, direct.w3)
-    } else {
-      buffer.putNull()
+      buffer.putAddress(directIpAt, direct)
     }
   }
 
@@ -182,29 +185,21 @@ export class RecordEncoder {
     const { source } = this
     const base = bytes.byteOffset
     if (plan.keepsMethod) {
-      buffer.putText(source, base + request.methodStart, base + request.methodEnd, usageTextMax.method)
-    } else {
-      buffer.putEmpty()
+      buffer.putText(methodAt, source, base + request.methodStart, base + request.methodEnd, usageTextMax.method)
     }
     if (plan.keepsHost) {
       const start = hostStart(bytes, request.hostStart, request.hostEnd)
-      buffer.putText(source, base + start, base + request.hostEnd, usageTextMax.host)
-    } else {
-      buffer.putEmpty()
+      buffer.putText(hostAt, source, base + start, base + request.hostEnd, usageTextMax.host)
     }
     if (plan.keepsPath) {
-      buffer.putText(source, base + request.pathStart, base + pathStop(request), usageTextMax.path)
-    } else {
-      buffer.putEmpty()
+      buffer.putText(pathAt, source, base + request.pathStart, base + pathStop(request), usageTextMax.path)
     }
     this.findHeaders(request)
-    this.writeHeader(buffer, plan.keepsUserAgent ? this.userAgent : -1, base, headers, usageTextMax.userAgent)
-    this.writeHeader(buffer, plan.keepsRequestId ? this.requestId : -1, base, headers, usageTextMax.requestId)
-  }
-
-  private writeHeader(buffer: RecordBuffer, index: number, base: number, headers: Int32Array, max: number): void {
-    if (index < 0) buffer.putEmpty()
-    else buffer.putText(this.source, base + (headers[index * 4 + 2] ?? 0), base + (headers[index * 4 + 3] ?? 0), max)
+    const put = (field: number, index: number, max: number) => {
+      buffer.putText(field, source, base + (headers[index * 4 + 2] ?? 0), base + (headers[index * 4 + 3] ?? 0), max)
+    }
+    if (plan.keepsUserAgent && this.userAgent >= 0) put(userAgentAt, this.userAgent, usageTextMax.userAgent)
+    if (plan.keepsRequestId && this.requestId >= 0) put(requestIdAt, this.requestId, usageTextMax.requestId)
   }
 
   /** Both headers in one walk, which looks at lengths first. */
@@ -223,9 +218,6 @@ export class RecordEncoder {
     }
   }
 }
-
-/** Texts of a request in a record. */
-const requestTexts = 5
 
 /** A header name of at least eight characters as words: the first two and the last, all in lower case. */
 interface NameWords {
@@ -276,24 +268,20 @@ function pathStop({ bytes, pathStart, pathEnd, pathStop: known }: RequestView): 
 
 /** Views of the arrays that the check reuses, made once each. */
 class OwnViews {
-  textLength = 0
   private text = ''
-  private textView = noView
+  private textConstant = new Constant(noOctets)
   private organization: Uint8Array | undefined
   private organizationView = noView
   private apiKey: Uint8Array | undefined
   private apiKeyView = noView
 
   /** Of a name of ours; the one asked for last is kept. */
-  ofText(text: string): DataView {
-    if (text === this.text) return this.textView
-    const octets = toBounded(text, usageTextMax.name)
-    const padded = Buffer.alloc(octets.length + 4)
-    padded.set(octets)
-    this.text = text
-    this.textLength = octets.length
-    this.textView = viewOf(padded)
-    return this.textView
+  ofText(text: string): Constant {
+    if (text !== this.text) {
+      this.textConstant = new Constant(toBounded(text, usageTextMax.name))
+      this.text = text
+    }
+    return this.textConstant
   }
 
   ofOrganization(octets: Uint8Array): DataView {
@@ -311,8 +299,4 @@ class OwnViews {
     }
     return this.apiKeyView
   }
-}
-
-function viewOf(octets: Uint8Array): DataView {
-  return new DataView(octets.buffer, octets.byteOffset, octets.byteLength)
 }

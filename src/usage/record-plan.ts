@@ -1,8 +1,8 @@
 // What of a profile stands in every record of its requests, encoded once: names, routes, scopes, and which members are kept.
 // Made when a profile is first met, thrown away with it; nothing of a request is in here.
-import { denialReasons, reasonOf } from '../core/reason.ts'
+import { ALLOW, denialReasons, reasonOf } from '../core/reason.ts'
 import type { RouteRule } from '../core/route-table.ts'
-import type { Constant } from './record-buffer.ts'
+import { Constant } from './record-buffer.ts'
 import { toBounded } from './text-guard.ts'
 import { type UsageDecision, usageTextMax } from './usage-row.ts'
 
@@ -24,9 +24,7 @@ export interface RecordPlan {
   readonly profile: RecordedProfile | null
   readonly recordsAllowed: boolean
   /** profile, route, required_scope, client_ip_mode: by rule, one further than its index, since no rule is -1. */
-  readonly deniedByRule: readonly Constant[]
-  /** The same, then decision, reason and status. */
-  readonly allowedByRule: readonly Constant[]
+  readonly byRule: readonly Constant[]
   /** What stands around the UUID of a support id; null: none is kept. */
   readonly support: { readonly prefix: Buffer; readonly suffix: Buffer } | null
   readonly keepsApiKey: boolean
@@ -54,8 +52,7 @@ export function planRecords(profile: RecordedProfile | null, clientIpMode: strin
   return {
     profile,
     recordsAllowed: profile === null || profile.usageLog.record === 'all',
-    deniedByRule: rules.map(rule => encode(valuesOf(rule))),
-    allowedByRule: rules.map(rule => encode([...valuesOf(rule), ...outcome('allow', ''), noStatus])),
+    byRule: rules.map(rule => encode(valuesOf(rule))),
     support: keeps('support_id') ? aroundUuid(profile?.management.ids.support ?? null) : null,
     keepsApiKey: keeps('api_key_id'),
     keepsEnvironment: keeps('environment'),
@@ -76,27 +73,25 @@ function aroundUuid(template: string | null): RecordPlan['support'] {
   return { prefix: Buffer.from(prefix), suffix: Buffer.from(suffix) }
 }
 
-const noStatus = Buffer.alloc(2)
+const allowed = encode(outcome('allow', ''))
 const denied = denialReasons.map((_, code) => encode(outcome('deny', reasonOf(code))))
 const failed = encode(outcome('deny', reasonOf(0)))
 
-/** decision and reason of a denial's code. */
+/** decision and reason of a decision's code. */
 export function outcomeOf(code: number): Constant {
-  return denied[code] ?? failed
+  return code === ALLOW ? allowed : (denied[code] ?? failed)
 }
 
 function outcome(decision: UsageDecision, reason: string): Buffer[] {
   return [Buffer.from(decision), Buffer.from(reason)]
 }
 
-/** Values with their lengths, and room up to a multiple of 4. */
+/** Values as columns in PostgreSQL's binary form. */
 function encode(values: readonly Buffer[]): Constant {
   const parts = values.flatMap(value => {
     const length = Buffer.alloc(4)
     length.writeInt32BE(value.length)
     return [length, value]
   })
-  const { length } = Buffer.concat(parts)
-  const octets = Buffer.concat([...parts, Buffer.alloc(4)])
-  return { view: new DataView(octets.buffer, octets.byteOffset, octets.length), length }
+  return new Constant(Buffer.concat(parts))
 }

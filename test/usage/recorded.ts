@@ -1,11 +1,11 @@
 // Records of checks in tests: an encoder whose frames are read back into rows at once, and the golden cases as requests.
 
-import { decodeRecord } from '../../src/usage/record-decoder.ts'
 import { RecordEncoder } from '../../src/usage/record-encoder.ts'
-import { frameHeaderLength, type Lane } from '../../src/usage/record-format.ts'
+import type { Lane } from '../../src/usage/record-format.ts'
 import type { UsageRow } from '../../src/usage/usage-row.ts'
 import type { SentRequest } from '../check/encode-check.ts'
 import { type GoldenCase, goldenHosts, secretsFilled } from '../core/cases.ts'
+import { decodeFrames } from './decode-rows.ts'
 
 export const sidecar = '0b8f3f0e-1111-4222-8333-444455556666'
 
@@ -25,14 +25,11 @@ export function createRecorded(clientIpMode = 'xff-hops'): Recorded {
   const encoder = new RecordEncoder({
     clientIpMode,
     sink: {
-      append(lane, { bytes, at: end }) {
+      append(lane, { bytes, at: end, count }) {
         octets.push(Buffer.from(bytes.subarray(0, end)))
-        for (let at = frameHeaderLength; at < end; ) {
-          const next = at + bytes.readInt32BE(at)
-          rows.push(decodeRecord(bytes, at, next, sidecar))
-          lanes.push(lane)
-          at = next
-        }
+        const frame = decodeFrames(bytes, [{ start: 0, end, count, sequence: 0 }], sidecar)
+        rows.push(...frame)
+        lanes.push(...frame.map(() => lane))
       },
     },
   })

@@ -2,10 +2,11 @@
 // requests without a check around them. Rows are read back from the octets that the store was given.
 import { mkdtempSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
+import { ALLOW } from '../../src/core/reason.ts'
 import type { UsageLoss } from '../../src/usage/losses.ts'
-import { RecordBuffer } from '../../src/usage/record-buffer.ts'
-import { decodeRecord } from '../../src/usage/record-decoder.ts'
-import type { Lane } from '../../src/usage/record-format.ts'
+import { Constant, RecordBuffer, viewOf } from '../../src/usage/record-buffer.ts'
+import { type Lane, outcomeAt, requestIdAt, ruleAt, ruleColumns } from '../../src/usage/record-format.ts'
+import { outcomeOf } from '../../src/usage/record-plan.ts'
 import { type Recording, type RecordingOptions, startRecording } from '../../src/usage/recording.ts'
 import type { SpoolObserver } from '../../src/usage/spool-counts.ts'
 import { realFiles, type SpoolFiles } from '../../src/usage/spool-files.ts'
@@ -13,9 +14,7 @@ import type { Position } from '../../src/usage/spool-segment.ts'
 import type { UsageRow } from '../../src/usage/usage-row.ts'
 import type { StoreOutcome, UsageBatch, UsageStore } from '../../src/usage/usage-store.ts'
 import { fastFolder } from '../support/postgres.ts'
-
-/** Columns of a record in a stored row: what is behind them is the sidecar's and the access log's. */
-const recordColumnCount = 20
+import { decodeRows } from './decode-rows.ts'
 
 /** A store that keeps rows in memory and does what the test says. */
 export class MemoryStore implements UsageStore {
@@ -41,7 +40,7 @@ export class MemoryStore implements UsageStore {
     await Promise.resolve()
     if (how !== 'unknown-lost') {
       this.positions.set(key, batch.to)
-      this.rows.push(...rowsOf(batch))
+      this.rows.push(...decodeRows(batch, batch.sidecar))
     }
     return how === 'store' ? { kind: 'stored', refused: 0 } : { kind: 'unknown', error: new Error('no answer') }
   }
@@ -68,18 +67,6 @@ export class MemoryStore implements UsageStore {
   private demand(): void {
     if (this.isAway) throw new Error('the database is away')
   }
-}
-
-function rowsOf({ tuples, starts, sidecar }: UsageBatch): UsageRow[] {
-  return starts.map((start, index) => {
-    const end = starts[index + 1] ?? tuples.length
-    let at = start + 2
-    for (let column = 0; column < recordColumnCount; column++) at += 4 + Math.max(0, tuples.readInt32BE(at))
-    if (end <= at) throw new Error('a row has its sidecar and half behind its record')
-    const record = Buffer.concat([Buffer.alloc(4), tuples.subarray(start + 2, at)])
-    record.writeInt32BE(record.length, 0)
-    return decodeRecord(record, 0, record.length, sidecar)
-  })
 }
 
 /** Files on disk, any call of which a test can make fail. */
@@ -180,23 +167,15 @@ export function start(directory: string, store: UsageStore, options: Partial<Rec
 
 /** A record with nothing in it but its id. */
 export function putRecord(buffer: RecordBuffer, lane: Lane, id: string): void {
-  const octets = Buffer.alloc(Math.ceil(id.length / 4) * 4)
-  octets.write(id, 'latin1')
-  buffer.beginRecord()
-  buffer.putTime(800_000_000_000_000)
-  buffer.putUuid(Buffer.from('0197c0ec-0000-7000-8000-000000000000'))
-  for (let i = 0; i < 4; i++) buffer.putEmpty() // profile, route, required_scope, client_ip_mode
-  buffer.putWrapped(Buffer.from(lane === 1 ? 'allow' : 'deny'), Buffer.alloc(0), Buffer.alloc(0))
-  buffer.putEmpty()
-  buffer.putInt16(0)
-  for (let i = 0; i < 3; i++) buffer.putEmpty() // environment, organization_id, api_key_id
-  buffer.putNull()
-  buffer.putNull()
-  for (let i = 0; i < 4; i++) buffer.putEmpty() // method, host, path, user_agent
-  buffer.putText(new DataView(octets.buffer, octets.byteOffset), 0, id.length, 128)
-  buffer.putEmpty()
+  const octets = Buffer.from(id, 'latin1')
+  buffer.beginRecord(800_000_000_000_000, Int32Array.of(0x0197c0ec, 0x7000, 0x8000_0000 | 0, 0), 0)
+  buffer.putConstant(ruleAt, emptyRule)
+  buffer.putConstant(outcomeAt, outcomeOf(lane === 1 ? ALLOW : 0))
+  buffer.putText(requestIdAt, viewOf(octets), 0, octets.length, 128)
   buffer.endRecord()
 }
+
+const emptyRule = new Constant(Buffer.alloc(4 * ruleColumns))
 
 /** A temporary folder and its removal. */
 export function temporaryFolder(): { readonly path: string; remove(): void } {

@@ -4,14 +4,14 @@ import { mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'n
 import { basename, dirname, join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { type AdoptedRun, adoptRuns } from '../../src/usage/adopt.ts'
-import { decodeRecord } from '../../src/usage/record-decoder.ts'
-import { frameHeaderLength, type Lane, segmentHeaderLength } from '../../src/usage/record-format.ts'
+import { type Lane, segmentHeaderLength } from '../../src/usage/record-format.ts'
 import { SegmentReader, toPiece } from '../../src/usage/segment-reader.ts'
 import { diskRetryMs, memoryBytesMax, recordAgeMaxMs, segmentAgeMs } from '../../src/usage/spool.ts'
 import { SpoolCounts } from '../../src/usage/spool-counts.ts'
 import { realFiles } from '../../src/usage/spool-files.ts'
 import { seededRandom } from '../oracle/random-worlds.ts'
 import { until } from '../support/until.ts'
+import { decodeFrames } from './decode-rows.ts'
 import { faultyFiles, MemoryStore, probeOf, start, temporaryFolder } from './recording-stand.ts'
 
 const allow: Lane = 1
@@ -52,13 +52,7 @@ async function found(directory = folder.path): Promise<{ ids: string[]; counts: 
       for (const segment of lane.segments) {
         for (let at = segmentHeaderLength; at < segment.bytes; ) {
           const { bytes, frames, end } = toPiece(await segments.read(segment, at, segment.bytes))
-          for (const frame of frames) {
-            for (let record = frame.start + frameHeaderLength; record < frame.end; ) {
-              const next = record + bytes.readInt32BE(record)
-              ids.push(decodeRecord(bytes, record, next, 'x').requestId)
-              record = next
-            }
-          }
+          ids.push(...decodeFrames(bytes, frames, 'x').map(row => row.requestId))
           at = end
         }
       }
@@ -147,14 +141,14 @@ describe('a torn or damaged segment', () => {
       for (const each of at) copy.write(magic, each, 'latin1')
       return copy
     }
-    const newHeader = changed('GWS2', 0)
-    const newFrames = changed('GWU2', segmentHeaderLength, ...ends.slice(0, -1))
+    const newHeader = changed('GWS3', 0)
+    const newFrames = changed('GWU3', segmentHeaderLength, ...ends.slice(0, -1))
     for (const [what, content, records] of [
       ['its header', newHeader, 6],
       ['its header and one batch', newHeader.subarray(0, first), 2],
       ['its batches', newFrames, 0],
       ['its only batch', newFrames.subarray(0, first), 0],
-      ['its header and batches', changed('GWS2', 0).fill(0x41, 4), 0],
+      ['its header and batches', changed('GWS3', 0).fill(0x41, 4), 0],
       ['an octet of its only batch', changed('!', first - 1).subarray(0, first), 0],
     ] as const) {
       const copy = copied(name, content)
@@ -175,7 +169,7 @@ describe('a torn or damaged segment', () => {
     const { name, octets } = written()
     for (let run = 0; run < 100; run++) {
       const junk = Buffer.from(Array.from({ length: Math.floor(random() * 300) }, () => Math.floor(random() * 256)))
-      if (run % 2 === 0) junk.write('GWU1', Math.floor(random() * junk.length), 'latin1')
+      if (run % 2 === 0) junk.write('GWU2', Math.floor(random() * junk.length), 'latin1')
       const copy = copied(name, Buffer.concat([octets, junk]))
       expect((await found(copy.path)).ids, `seed ${seed}, run ${run}`).toEqual(ids)
       copy.remove()

@@ -1,17 +1,26 @@
-// Reads one record of a spool back into a row: for people who look into a spool, and for tests. Storing needs none of it.
-// Total for what record-encoder.ts writes; anything else throws, and names no octet of the record.
-import { formatAddress } from '../core/address-octets.ts'
-import type { DenialReason } from '../core/reason.ts'
-import { denialReasons } from '../core/reason.ts'
-import { microsFromUnixMs } from '../core/time.ts'
-import { postgresEpochUnixMs } from './record-format.ts'
-import type { UsageRow } from './usage-row.ts'
+// Reads rows as they go to the store, or the records of a frame, back into what they say.
+import { formatAddress } from '../../src/core/address-octets.ts'
+import type { DenialReason } from '../../src/core/reason.ts'
+import { denialReasons } from '../../src/core/reason.ts'
+import { microsFromUnixMs } from '../../src/core/time.ts'
+import { type Tuples, toTuples } from '../../src/usage/batch.ts'
+import type { Frame } from '../../src/usage/frame.ts'
+import { postgresEpochUnixMs } from '../../src/usage/record-format.ts'
+import type { UsageRow } from '../../src/usage/usage-row.ts'
 
 /** Microseconds from PostgreSQL's epoch to ours. */
 const epochShift = microsFromUnixMs(postgresEpochUnixMs)
 
-/** Reads `bytes[start, end)`: a record with its size in front. @throws Error for anything else. */
-export function decodeRecord(bytes: Buffer, start: number, end: number, sidecar: string): UsageRow {
+/** The records of frames in `bytes`. */
+export function decodeFrames(bytes: Buffer, frames: readonly Frame[], sidecar: string): UsageRow[] {
+  return decodeRows(toTuples({ bytes, frames, end: 0 }, sidecar, null), sidecar)
+}
+
+export function decodeRows({ tuples, starts }: Pick<Tuples, 'tuples' | 'starts'>, sidecar: string): UsageRow[] {
+  return starts.map((start, index) => decodeRow(tuples, start + 2, starts[index + 1] ?? tuples.length, sidecar))
+}
+
+function decodeRow(bytes: Buffer, start: number, end: number, sidecar: string): UsageRow {
   const values = new Values(bytes, start, end)
   return {
     time: Number(values.take().readBigInt64BE()) + epochShift,
@@ -38,8 +47,7 @@ export function decodeRecord(bytes: Buffer, start: number, end: number, sidecar:
   }
 }
 
-/** The text of a UUID of 16 octets. */
-export function uuidText(octets: Buffer): string {
+function uuidText(octets: Buffer): string {
   const hex = octets.toString('hex')
   return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-${hex.slice(12, 16)}-${hex.slice(16, 20)}-${hex.slice(20)}`
 }
@@ -54,9 +62,8 @@ class Values {
   private at: number
 
   constructor(bytes: Buffer, start: number, end: number) {
-    if (end - start < 4 || bytes.readInt32BE(start) !== end - start) throw new Error('a record has a wrong size')
     this.bytes = bytes
-    this.at = start + 4
+    this.at = start
     this.end = end
   }
 
@@ -64,7 +71,7 @@ class Values {
     const length = this.bytes.readInt32BE(this.at)
     const start = this.at + 4
     const end = start + Math.max(0, length)
-    if (end > this.end) throw new Error('a value reaches beyond its record')
+    if (end > this.end) throw new Error('a value reaches beyond its row')
     this.at = end
     return this.bytes.subarray(start, end)
   }
