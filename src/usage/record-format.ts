@@ -2,8 +2,7 @@
 // they stand in the tail, or in a record before it in the same frame that had the same ones: a frame explains itself, and
 // what its requests have in common is in it once. Storing a record writes it out as a row; see batch.ts.
 // Records of one batch and lane make a frame with length, CRC-32 and sequence; frames make a segment file with a header.
-// Numbers of frames and segments are big-endian, those of records little-endian, UUIDs and addresses as on the wire.
-// A change of any of this needs new magics: builds that do not know them keep such segments, and say so.
+// Their numbers are big-endian, those of records little-endian. A change needs new magics: builds keep what they do not know.
 
 /** Offsets in a record's head. Its length in octets is a multiple of 4. */
 export const recordLengthAt = 0

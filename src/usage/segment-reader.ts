@@ -7,8 +7,8 @@ import type { SpoolFiles } from './spool-files.ts'
 import type { Segment } from './spool-segment.ts'
 import { walkFrames } from './walk-frames.ts'
 
-/** Octets of frames that are read and stored at once: about a thousand records, some milliseconds of the database. */
-export const pieceBytes = 524_288
+/** Octets of frames that are read and stored at once: about a thousand records, some milliseconds of work here and in the database. */
+export const pieceBytes = 327_680
 
 export interface Piece {
   readonly bytes: Buffer

@@ -2,7 +2,17 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { unixMsFromMicros } from '../../src/core/time.ts'
-import { allowedLane, deniedLane } from '../../src/usage/record-format.ts'
+import { Constant, RecordBuffer, viewOf } from '../../src/usage/record-buffer.ts'
+import {
+  allowedLane,
+  deniedLane,
+  frameHeaderLength,
+  hostAt,
+  pathAt,
+  placeLengthShift,
+  placeOffsetMask,
+  ruleAt,
+} from '../../src/usage/record-format.ts'
 import { usageTextMax } from '../../src/usage/usage-row.ts'
 import { createStand, fixtureId, organizationOf, type StandOptions } from '../check/check-stand.ts'
 import type { SentRequest } from '../check/encode-check.ts'
@@ -314,6 +324,57 @@ describe('recording', () => {
     stand.service.endOfBatch?.()
     expect(stand.errors, `seed ${seed}`).toEqual([])
     expect(recorded.rows.length).toBeGreaterThanOrEqual(20_000)
+  })
+
+  it('writes once what the records of a frame share, and gives each its own', () => {
+    const agents = ['curl/8.5.0', 'curl/8.5.1', 'x', '', 'Mozilla/5.0 (X11; Linux x86_64) bbb_live_0123456789', 'é']
+    const hosts = ['api.bitbybit.studio', 'unknown.test', 'UNKNOWN.test']
+    const law = fc.property(
+      fc.array(fc.tuple(fc.constantFrom(...agents), fc.constantFrom(...hosts), fc.boolean()), { maxLength: 40 }),
+      drawn => {
+        const requests = drawn.map(([agent, host, hasKey], index) => ({
+          host,
+          path: `/customer/open/v1/customers/${index}`,
+          headers: [
+            ...(hasKey ? [['x-api-key', B1.secret] as const] : []),
+            ['user-agent', agent] as const,
+            ['x-request-id', `r-${index}`] as const,
+          ],
+          form: 'header_map' as const,
+        }))
+        const alone = requests.map(request => one(request))
+        const { rows } = record(requests)
+        const own = (row: (typeof rows)[number] | undefined) => ({ ...row, decisionId: '', supportId: '', time: 0 })
+        const together = new Map(rows.map(row => [row.requestId, own(row)]))
+        expect(together.size).toBe(requests.length)
+        for (const row of alone) expect(together.get(row.requestId)).toEqual(own(row))
+      },
+    )
+    fc.assert(law, { numRuns: 50 })
+    const agent = 'a user agent of some length that all requests have'
+    const { octets } = record(Array.from({ length: 20 }, () => ({ ...allowed, headers: [['user-agent', agent]] })))
+    expect(Buffer.concat(octets).toString('latin1').split(agent)).toHaveLength(2)
+  })
+
+  it('has no text of a record that was given up for one of the next', () => {
+    const buffer = new RecordBuffer()
+    const constant = new Constant(Buffer.from('constant'))
+    const begin = () => buffer.beginRecord(0, new Int32Array(4), 0)
+    begin()
+    buffer.putConstant(ruleAt, constant)
+    buffer.putOwn(hostAt, viewOf(Buffer.from('dropped.test')), 12)
+    buffer.dropRecord()
+    begin()
+    buffer.putOwn(pathAt, viewOf(Buffer.from('/other/path/')), 12)
+    buffer.putOwn(hostAt, viewOf(Buffer.from('dropped.test')), 12)
+    buffer.putConstant(ruleAt, constant)
+    buffer.endRecord()
+    const textAt = (field: number) => {
+      const place = buffer.bytes.readInt32LE(frameHeaderLength + field)
+      const at = place & placeOffsetMask
+      return buffer.bytes.toString('latin1', at, at + (place >>> placeLengthShift))
+    }
+    expect([ruleAt, pathAt, hostAt].map(textAt)).toEqual(['constant', '/other/path/', 'dropped.test'])
   })
 
   it('splits a batch that is larger than a frame', () => {
