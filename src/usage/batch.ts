@@ -3,6 +3,7 @@
 // number of columns, then each as int32 length (-1: NULL) and octets, all big-endian.
 
 import type { Frame } from './frame.ts'
+import { viewOf } from './record-buffer.ts'
 import {
   clientIpAt,
   decisionIdAt,
@@ -52,7 +53,7 @@ export interface Tuples {
 /** @param takeHalf asked for each record; null: no access log is joined @throws Error for what no encoder writes */
 export function toTuples({ bytes, frames }: Piece, sidecar: string, takeHalf: TakeAccessHalf | null): Tuples {
   const writer = new RowWriter(frames, sidecar)
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length)
+  const view = viewOf(bytes)
   const starts: number[] = []
   const days = new Set<number>()
   for (const frame of frames) {
@@ -213,8 +214,4 @@ class RowWriter {
 /** Octets of the texts of a half at most. */
 function textLength({ responseFlags, upstream }: AccessHalf): number {
   return 3 * (responseFlags.length + upstream.length)
-}
-
-function viewOf(bytes: Buffer): DataView {
-  return new DataView(bytes.buffer, bytes.byteOffset, bytes.length)
 }
